@@ -1,0 +1,31 @@
+"""The real clock, and the UTC month and day of an instant."""
+
+import time
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """Wall time and monotonic time of this machine."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+        return time.monotonic()
+
+
+def month_of(at_ms: int) -> str:
+    """The UTC month of an instant, e.g. "2026-11"."""
+    return day_of(at_ms)[:7]
+
+
+def day_of(at_ms: int) -> str:
+    """The UTC day of an instant, e.g. "2026-11-22"."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def iso(at_ms: int) -> str:
+    """The instant as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,140 @@
+"""What an operator can configure: TOML, checked whole at start, frozen afterwards.
+
+Tables that belong to a plugin (`[tiers.NAME]`, `[pricing]`, `[plugins.NAME]`, the own keys of `[providers.NAME]`)
+are kept raw here and checked by the plugin's settings struct.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+Table = Mapping[str, Any]
+
+
+class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[server]`: the address, and how answers look."""
+
+    host: str = "127.0.0.1"
+    port: int = 8700
+    #: The `aud` of bearers; default: the address it listens on.
+    public_url: str | None = None
+    header_prefix: str = "X-Syncropic-"
+    error_dialect: Literal["syncropic", "openai"] = "syncropic"
+    #: Addresses or networks of proxies whose X-Forwarded-For entry is believed.
+    trusted_proxies: tuple[str, ...] = ()
+    #: A larger body is refused before it is read whole.
+    max_body_bytes: int = 20 * 1024 * 1024
+    #: Seconds that a client may take to send a request's head, and then its body.
+    request_timeout: float = 10.0
+    #: Seconds that open streams get at a shutdown before they are cut and settled.
+    grace_seconds: float = 30.0
+    #: Serves many tenants on the operator's provider accounts: refuses what would cross them.
+    managed: bool = False
+
+
+class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[store]`: where everything durable is."""
+
+    url: str = "sqlite"
+    #: Milliseconds that a group commit may gather rows while calls come in fast; a lone call never waits.
+    group_window_ms: float = 2.0
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[limits]`: where the windows are counted."""
+
+    url: str = "memory"
+
+
+class BearersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[bearers]`: which tier local keys are on."""
+
+    user_key: str = "self-host"
+
+
+class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[upstream]`: attempts at providers; a provider or a model may set its own deadlines. Seconds."""
+
+    retries: int = 2
+    connect_timeout: float = 5.0
+    first_byte_timeout: float = 120.0
+    idle_timeout: float = 60.0
+    total_timeout: float = 900.0
+    max_connections: int = 1000
+    #: The largest answer and the largest single event that is accepted from a provider.
+    max_answer_bytes: int = 64 * 1024 * 1024
+    max_event_bytes: int = 8 * 1024 * 1024
+
+
+class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of a model's `routes`."""
+
+    provider: str
+    model: str
+
+
+class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A list price: USD per 1M tokens, as text. What is absent costs what `input` costs."""
+
+    input: str
+    output: str
+    cached_input: str | None = None
+    cache_write: str | None = None
+    #: The first day (UTC) that it is valid on, "2026-01-31"; default: always.
+    valid_from: str | None = None
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[models."NAME"]`. What is absent comes from the `[catalogue."NAME"]` of an included file, then from defaults."""
+
+    routes: tuple[RouteConfig, ...] = ()
+    #: "free", one list price, or several with dates; absent: the price book's.
+    price: Literal["free"] | PriceConfig | tuple[PriceConfig, ...] | None = None
+    tiers: tuple[str, ...] | None = None
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    output_reservation: int | None = None
+    media_tokens: int | None = None
+    overhead_tokens: int | None = None
+    features: tuple[str, ...] | None = None
+    tokenizer: str | None = None
+    family: str | None = None
+    created: int | None = None
+
+
+class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of one model in a plan."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+
+
+class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[plans.NAME]`: what a subscription to it costs, includes and allows. USD as text."""
+
+    fee_usd: str = "0"
+    credit_usd: str = "0"
+    cap_usd: str | None = None
+    limits: Mapping[str, LimitConfig] = {}
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole configuration, as read and checked."""
+
+    #: Files to read first, relative to this one; what stands here wins over what stands there.
+    include: tuple[str, ...] = ()
+    server: ServerConfig = ServerConfig()
+    store: StoreConfig = StoreConfig()
+    limits: LimitsConfig = LimitsConfig()
+    #: `enabled` and one table a plugin.
+    plugins: Table = {}
+    bearers: BearersConfig = BearersConfig()
+    upstream: UpstreamConfig = UpstreamConfig()
+    providers: Mapping[str, Table] = {}
+    models: Mapping[str, ModelConfig] = {}
+    #: Facts and list prices of models that may be served; `[models]` says which are.
+    catalogue: Mapping[str, ModelConfig] = {}
+    plans: Mapping[str, PlanConfig] = {}
+    pricing: Table = {}
+    tiers: Mapping[str, Table] = {}

@@ -1,0 +1,377 @@
+"""The few interfaces behind which things vary: Clock, Upstream, Provider, Limiter, Sink and Store.
+
+A plugin implements one of them; the core sees nothing else of it. `gateway_core.testing` has a contract suite for each.
+"""
+
+from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway_core.types import (
+    Account,
+    ChatRequest,
+    Checkpoint,
+    Chunk,
+    Completion,
+    Hold,
+    Key,
+    LimitState,
+    Principal,
+    Record,
+    Reservation,
+    Route,
+    Settled,
+    Settlement,
+    Usage,
+    Window,
+)
+
+
+class Clock(Protocol):
+    """Time, so that tests can turn it."""
+
+    def now_ms(self) -> int:
+        """Wall time, milliseconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+
+
+# ---------------------------------------------------------------- upstream
+
+
+class Deadlines(msgspec.Struct, frozen=True):
+    """Seconds that an attempt may take: to connect, to the answer's first byte, between two reads, in all."""
+
+    connect: float = 5.0
+    first_byte: float = 120.0
+    idle: float = 60.0
+    total: float = 900.0
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True):
+    """One HTTP request to a provider. `url` is absolute; the client's own headers never get here."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    deadlines: Deadlines
+    method: str = "POST"
+
+
+class UpstreamResponse(Protocol):
+    """A provider's answer, its body still to be read. Always closed by who opened it."""
+
+    status: int
+    #: Names in lower case.
+    headers: Mapping[str, str]
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes after decompression; raises Unavailable beyond that."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, nothing held back."""
+
+    async def close(self) -> None:
+        """Gives the connection back, or cuts it where the body was not read to its end."""
+
+
+class Upstream(Protocol):
+    """Connections to providers: pools, deadlines, caps. Raises only `ProviderFault`s."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Sends it and waits for the answer's head."""
+
+    async def close(self) -> None:
+        """Closes every connection."""
+
+
+# ---------------------------------------------------------------- providers
+
+
+class Provider(Protocol):
+    """A model provider, configured. Raises `ProviderFault`s for what it met, `InvalidRequest` for what it cannot do."""
+
+    name: str
+
+    async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
+        """One plain answer. `output_limit`, where given, replaces the client's: the cap binds."""
+
+    async def stream(
+        self, request: ChatRequest, route: Route, output_limit: int | None
+    ) -> AsyncIterator[Sequence[Chunk]]:
+        """Starts a streamed answer: returns once the provider has accepted, raises where it has not.
+
+        The iterator yields what each read brought, at once. It ends only after the provider's own end of stream;
+        a stream that breaks off raises. `aclose()` on it cuts the connection.
+        """
+
+    def tokenizer(self, model: str) -> str | None:
+        """The published vocabulary that counts this model's tokens exactly, if there is one."""
+
+
+class ProviderKind(msgspec.Struct, frozen=True):
+    """What `register_providers` gives: how to build providers of one kind from `[providers.NAME]` tables.
+
+    `settings` is a msgspec struct type for the table's own keys; `plugin` and `api_key` are the core's.
+    """
+
+    name: str
+    settings: type[msgspec.Struct]
+    #: build(name, settings, api_key, upstream) → Provider. `api_key` is None where none is configured.
+    build: Any
+    #: Without a key the provider is off, and start-up says which variable would turn it on.
+    needs_key: bool = True
+
+
+# ---------------------------------------------------------------- limits
+
+
+class Limiter(Protocol):
+    """Windows that never admit more than their limit, whatever the order of calls."""
+
+    async def reserve(self, windows: Sequence[Window], tokens: int) -> Reservation:
+        """Takes 1 request and `tokens` tokens from each window, or nothing at all and raises RateLimited."""
+
+    def settle(self, reservation: Reservation, tokens: int) -> None:
+        """Says what was used of the reserved tokens; an overrun becomes a debt in the window."""
+
+    def cancel(self, reservation: Reservation) -> None:
+        """Gives back all of it: a later gate refused the call."""
+
+    async def peek(self, windows: Sequence[Window]) -> tuple[LimitState, ...]:
+        """The windows as they stand, taking nothing."""
+
+    async def close(self) -> None:
+        """Puts the windows where a restart finds them."""
+
+
+class LimiterKind(msgspec.Struct, frozen=True):
+    """What `register_limiters` gives: which `[limits] url` scheme it serves. build(url, store, clock) → Limiter."""
+
+    scheme: str
+    build: Any
+
+
+# ---------------------------------------------------------------- store
+
+
+class OpenCall(msgspec.Struct, frozen=True):
+    """A call that was opened by an owner that is gone, with its last checkpoint."""
+
+    hold: Hold
+    checkpoint: Checkpoint | None
+
+
+class CallRow(msgspec.Struct, frozen=True):
+    """One ledger row as it reads back: the settlement, its split and its place."""
+
+    settlement: Settlement
+    settled: Settled
+
+
+class MonthTotals(msgspec.Struct, frozen=True):
+    """An account's month: what is settled, what is held, and the credit granted and used of it."""
+
+    settled: int
+    held: int
+    credit_granted: int
+    credit_used: int
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One difference that reconciliation found: where, what was expected and what is there."""
+
+    where: str
+    what: str
+    expected: str
+    found: str
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """One line of the operators' log: who did what to what, and why."""
+
+    at: int
+    actor: str
+    action: str
+    subject: str
+    detail: Mapping[str, Any] = {}
+
+
+class Ledger(Protocol):
+    """Holds and settlements. The one durable truth about money."""
+
+    async def hold(self, hold: Hold) -> None:
+        """Takes the hold out of the account's and the bearer's month. Raises QuotaExceeded, taking nothing."""
+
+    async def headroom(self, hold: Hold) -> int | None:
+        """Units that the tighter of the hold's caps still affords, None where no cap is set."""
+
+    def release(self, hold: Hold) -> None:
+        """Forgets a hold that never reached an upstream."""
+
+    def open(self, hold: Hold) -> "Future[None]":
+        """Puts the call on disk with the next group commit; the future is done when it is."""
+
+    def checkpoint(self, rows: Sequence[Checkpoint]) -> "Future[None]":
+        """Replaces this owner's packed checkpoint row."""
+
+    def settle(self, settlement: Settlement) -> "Future[Settled]":
+        """Ledger row, credit split, chained record, balances and rollups in one transaction; idempotent by hold id."""
+
+    async def orphans(self) -> list[OpenCall]:
+        """Open calls that no living owner holds."""
+
+    async def find(self, request_id: str) -> CallRow | None:
+        """One call by its request id."""
+
+    async def month(self, account_id: str, month: str) -> MonthTotals:
+        """An account's totals for "2026-11"."""
+
+    async def reconcile(self) -> list[Finding]:
+        """Recomputes every balance, rollup and chain from the ledger's rows; empty means they agree."""
+
+
+class Directory(Protocol):
+    """Accounts and keys. Reads on the path of a call are from memory."""
+
+    async def create_account(self, account: Account, actor: str) -> None: ...
+    async def account(self, account_id: str) -> Account | None: ...
+    async def account_named(self, name: str) -> Account | None: ...
+    async def accounts(self) -> list[Account]: ...
+    async def update_account(self, account: Account, actor: str, action: str) -> None: ...
+    async def add_key(self, key: Key, digest: bytes, actor: str) -> None: ...
+    async def key(self, key_id: str) -> Key | None: ...
+    async def key_by_digest(self, digest: bytes) -> Key | None: ...
+    async def keys(self, account_id: str) -> list[Key]: ...
+    async def expire_key(self, key_id: str, at: int, actor: str) -> None: ...
+    async def revoke_key(self, key_id: str, at: int, actor: str) -> None: ...
+    def touch_key(self, key_id: str, at: int) -> None:
+        """Notes a key's last use; written with a later commit, at most once a minute."""
+
+    async def log(self, entry: LogEntry) -> None: ...
+    async def log_entries(self, limit: int) -> list[LogEntry]: ...
+
+
+class Records(Protocol):
+    """Threads of immutable records, chained per account."""
+
+    async def read(self, query: "RecordQuery") -> list[Record]:
+        """At most `query.limit` records after `query.after`, in order."""
+
+    async def append(self, account_id: str, thread: str, record_id: str, body: bytes, origin: str) -> Record:
+        """Stores a record sent from elsewhere; a record id that is there already is returned as it stands."""
+
+    async def head(self, account_id: str) -> tuple[int, str]:
+        """The chain's last sequence and hash."""
+
+    async def heads(self) -> dict[str, int]:
+        """Account → last sequence, for accounts that have any record."""
+
+    async def cursor(self, sink: str, account_id: str) -> int:
+        """The last sequence that a sink has taken."""
+
+    async def advance(self, sink: str, account_id: str, sequence: int) -> None:
+        """Moves a sink's cursor; never backwards."""
+
+
+class RecordQuery(msgspec.Struct, frozen=True):
+    """Which records of a thread. `since` and `until` are milliseconds, `until` exclusive."""
+
+    account_id: str
+    thread: str | None = None
+    after: int = 0
+    limit: int = 1000
+    since: int | None = None
+    until: int | None = None
+    model: str | None = None
+
+
+class UsageRow(msgspec.Struct, frozen=True):
+    """One daily rollup: an account's day on one model by one bearer, in one tier."""
+
+    day: str
+    account_id: str
+    bearer_id: str
+    model: str
+    tier: str
+    calls: int
+    usage: Usage
+    charge: int
+    credit_used: int
+    overage: int
+    owed: int
+    loss: int
+
+
+class Reports(Protocol):
+    """Totals from the rollups: nothing here scans the ledger."""
+
+    async def usage(self, account_id: str | None, since_day: str, until_day: str) -> list[UsageRow]:
+        """Rollups of [since_day, until_day], of one account or of all."""
+
+
+class Store(Protocol):
+    """Everything durable. One process has it open."""
+
+    ledger: Ledger
+    directory: Directory
+    records: Records
+    reports: Reports
+
+    async def open(self) -> None:
+        """Opens, migrates and checks; raises a StoreError that says what to do."""
+
+    async def close(self) -> None:
+        """Commits what waits, and closes."""
+
+    async def backup(self, target: Path) -> None:
+        """A consistent copy while calls go on."""
+
+    async def ready(self) -> bool:
+        """Whether a commit would be acknowledged now."""
+
+    async def get_state(self, name: str) -> bytes | None:
+        """A small named value, e.g. the limiter's windows."""
+
+    async def put_state(self, name: str, value: bytes) -> None: ...
+
+
+class StoreKind(msgspec.Struct, frozen=True):
+    """What `register_stores` gives: which `[store] url` scheme it serves. build(url, home, clock) → Store."""
+
+    scheme: str
+    build: Any
+
+
+# ---------------------------------------------------------------- audit
+
+
+class Sink(Protocol):
+    """Where audit records go: what `emit_audit` does, as one plugin sees it."""
+
+    async def emit_audit(self, record: Record) -> None: ...
+
+
+# ---------------------------------------------------------------- routes
+
+
+Gate = Literal["public", "caller", "inference", "owner", "operator", "records:write"]
+"""Who may call an endpoint: anyone without looking (`public`), any caller that is authenticated, anonymous ones where
+that tier exists included (`caller`), or a bearer with the named scope."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One route with its gate. `handler(request, principal)`; the principal is None only where the gate is public."""
+
+    method: str
+    path: str
+    gate: Gate
+    handler: Callable[[Request, Principal | None], Awaitable[Response]]
+    #: One line for the API's documentation.
+    summary: str
