@@ -20,6 +20,9 @@ Outcome = Literal["ok", "cut", "failed"]
 
 AUDIT_THREAD = "th_audit_api_usage"
 
+ROUTED_FIELDS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
+"""The request's fields that the gateway may change on the way to an OpenAI-compatible upstream."""
+
 
 class Credentials(msgspec.Struct, frozen=True):
     """What a caller showed. `bearer` is the Authorization header's token (None: no header at all),
@@ -120,6 +123,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     body: Mapping[str, Any]
     #: Bytes of the body as it came: an upper bound for its text's tokens.
     size: int
+    #: Every field but ROUTED_FIELDS as one JSON object, encoded anew: for upstreams that speak the same language.
+    rest: bytes = b"{}"
     stream: bool = False
     include_usage: bool = False
     #: The larger of max_tokens and max_completion_tokens; None where the client named neither.

@@ -1,0 +1,1 @@
+"""Bytes ↔ types: pure functions without I/O."""

@@ -1,0 +1,116 @@
+"""Answers: whole completions and the events of a stream, from types to the bytes that a client reads."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway_core.types import Chunk, Completion, Usage
+
+_encode = msgspec.json.Encoder().encode
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+_EMPTY: Mapping[str, msgspec.Raw] = {}
+# What we write ourselves in every answer: a provider's own field of that name never replaces it.
+_OURS = frozenset({"id", "object", "created", "model", "choices", "usage"})
+
+
+def answer_id(provider_id: str | None, call_id: str) -> str:
+    """The answer's `id`: the provider's own where it is one in OpenAI's form, else one from our call's id."""
+    if provider_id is not None and provider_id.startswith("chatcmpl-") and len(provider_id) <= 128:
+        return provider_id
+    return "chatcmpl-" + call_id.removeprefix("req_")
+
+
+def usage_object(usage: Usage, fields: Mapping[str, msgspec.Raw] | None, cost_cents: str | None) -> dict[str, Any]:
+    """Usage in OpenAI's shape: the three counts are ours, details are the provider's where it gave any."""
+    result: dict[str, Any] = {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.input + usage.output,
+    }
+    if fields is None:
+        result["prompt_tokens_details"] = {"cached_tokens": usage.cached}
+        result["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    else:
+        result.update((name, value) for name, value in fields.items() if name not in result and name != "cost_cents")
+    if cost_cents is not None:
+        result["cost_cents"] = cost_cents
+    return result
+
+
+def encode_completion(
+    completion: Completion,
+    *,
+    id: str,  # noqa: A002  # the field's own name
+    model: str,
+    created: int,
+    usage: Usage,
+    cost_cents: str | None,
+) -> bytes:
+    """A plain answer. `created` is in seconds, `cost_cents` exact decimal text."""
+    answer: dict[str, Any] = {
+        "id": id,
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": completion.choices,
+        "usage": usage_object(usage, completion.usage_fields, cost_cents),
+    }
+    for name, value in completion.extra.items():
+        answer.setdefault(name, value)
+    return _encode(answer)
+
+
+class ChunkEncoder:
+    """Writes the events of one stream: one id, one time and one model in all of them."""
+
+    def __init__(self, id: str, model: str, created: int, *, include_usage: bool = False) -> None:  # noqa: A002  # the field's name
+        self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":' % (
+            _encode(id),
+            created,
+            _encode(model),
+        )
+        self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+
+    def encode(self, chunks: Iterable[Chunk]) -> bytes:
+        """The events of a batch, ready for one write. Chunks without choices are only bookkeeping: none is written."""
+        pieces: list[bytes | msgspec.Raw] = []
+        for chunk in chunks:
+            choices = _one_line(chunk.choices)
+            if choices == b"[]":
+                continue
+            pieces += (self._head, choices)
+            if chunk.extra:
+                pieces.append(_fields(chunk.extra))
+            pieces.append(self._tail)
+        return b"".join(pieces)
+
+    def usage(
+        self,
+        usage: Usage,
+        cost_cents: str | None,
+        *,
+        fields: Mapping[str, msgspec.Raw] | None = None,
+        extra: Mapping[str, msgspec.Raw] = _EMPTY,
+    ) -> bytes:
+        """The event with empty choices that carries the usage, the stream's last but for [DONE]."""
+        body = _encode(usage_object(usage, fields, cost_cents))
+        return b'%b[],"usage":%b%b}\n\n' % (self._head, _one_line(body), _fields(extra))
+
+
+def error_event(body: bytes) -> bytes:
+    """The event that ends a broken stream; `body` is the whole error object, one line of JSON."""
+    return b"data: %b\n\n" % _one_line(body)
+
+
+def _fields(extra: Mapping[str, msgspec.Raw]) -> bytes:
+    """Further top-level fields, each with the comma before it."""
+    return b"".join(b",%b:%b" % (_encode(name), _one_line(raw)) for name, raw in extra.items() if name not in _OURS)
+
+
+def _one_line(raw: msgspec.Raw | bytes) -> bytes:
+    """The JSON without line breaks, which may stand between its tokens and would end an event's line."""
+    text = bytes(raw)
+    return msgspec.json.format(text, indent=-1) if b"\n" in text or b"\r" in text else text
