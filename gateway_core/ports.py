@@ -240,6 +240,10 @@ class Ledger(Protocol):
 class Directory(Protocol):
     """Accounts and keys. Reads on the path of a call are from memory."""
 
+    #: Rises with every change to an account or a key, before the change is acknowledged: what was verified under a
+    #: lower number is looked up again. A key's last use is no change.
+    generation: int
+
     async def create_account(self, account: Account, actor: str) -> None: ...
     async def account(self, account_id: str) -> Account | None: ...
     async def account_named(self, name: str) -> Account | None: ...
