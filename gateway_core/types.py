@@ -50,8 +50,8 @@ class Principal(msgspec.Struct, frozen=True):
 class Rates(msgspec.Struct, frozen=True):
     """Customer price in units a token, by class, and where it comes from.
 
-    `provider_*` are the list prices that the house owes. A class the price does not know is None: a call that
-    would use it is refused before it is made.
+    `provider_*` are the list prices that the house owes. A class that a list price does not name costs what
+    `input` costs.
     """
 
     price_id: str
@@ -134,11 +134,27 @@ class ChatRequest(msgspec.Struct, frozen=True):
     media: int = 0
 
 
+class Account(msgspec.Struct, frozen=True):
+    """An account: a team, a bill and a scope of limits at once."""
+
+    id: str
+    name: str
+    created_at: int
+    suspended: bool = False
+    #: Monthly cap in customer prices, credit included; None for none.
+    cap: Units | None = None
+    #: Credit granted to each UTC month.
+    monthly_credit: Units = Units(0)
+    #: Limits of its own, model → {"rpm": …, "tpm": …}; these override the plan's.
+    limits: Mapping[str, Mapping[str, int]] = {}
+
+
 class Call(msgspec.Struct, frozen=True):
     """One call that is authenticated and well-formed."""
 
     id: str
     principal: Principal
+    account: Account
     request: ChatRequest
     endpoint: str
     #: When it was admitted: decides its UTC month and its price.
@@ -270,21 +286,6 @@ class Record(msgspec.Struct, frozen=True):
     created_at: int
     body: msgspec.Raw
     hash: str
-
-
-class Account(msgspec.Struct, frozen=True):
-    """An account: a team, a bill and a scope of limits at once."""
-
-    id: str
-    name: str
-    created_at: int
-    suspended: bool = False
-    #: Monthly cap in customer prices, credit included; None for none.
-    cap: Units | None = None
-    #: Credit granted to each UTC month.
-    monthly_credit: Units = Units(0)
-    #: Limits of its own, model → {"rpm": …, "tpm": …}; these override the plan's.
-    limits: Mapping[str, Mapping[str, int]] = {}
 
 
 class Key(msgspec.Struct, frozen=True):
