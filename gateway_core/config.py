@@ -5,18 +5,21 @@ are kept raw here and checked by the plugin's settings struct.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 Table = Mapping[str, Any]
+Count = Annotated[int, Meta(ge=1, le=2**53)]
+Seconds = Annotated[float, Meta(gt=0)]
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[server]`: the address, and how answers look."""
 
     host: str = "127.0.0.1"
-    port: int = 8700
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8700
     #: The `aud` of bearers; default: the address it listens on.
     public_url: str | None = None
     header_prefix: str = "X-Syncropic-"
@@ -24,11 +27,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: Addresses or networks of proxies whose X-Forwarded-For entry is believed.
     trusted_proxies: tuple[str, ...] = ()
     #: A larger body is refused before it is read whole.
-    max_body_bytes: int = 20 * 1024 * 1024
+    max_body_bytes: Count = 20 * 1024 * 1024
     #: Seconds that a client may take to send a request's head, and then its body.
-    request_timeout: float = 10.0
+    request_timeout: Seconds = 10.0
     #: Seconds that open streams get at a shutdown before they are cut and settled.
-    grace_seconds: float = 30.0
+    grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
     #: Serves many tenants on the operator's provider accounts: refuses what would cross them.
     managed: bool = False
 
@@ -38,7 +41,7 @@ class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str = "sqlite"
     #: Milliseconds that a group commit may gather rows while calls come in fast; a lone call never waits.
-    group_window_ms: float = 2.0
+    group_window_ms: Annotated[float, Meta(ge=0, le=1000)] = 2.0
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,15 +59,15 @@ class BearersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[upstream]`: attempts at providers; a provider or a model may set its own deadlines. Seconds."""
 
-    retries: int = 2
-    connect_timeout: float = 5.0
-    first_byte_timeout: float = 120.0
-    idle_timeout: float = 60.0
-    total_timeout: float = 900.0
-    max_connections: int = 1000
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    connect_timeout: Seconds = 5.0
+    first_byte_timeout: Seconds = 120.0
+    idle_timeout: Seconds = 60.0
+    total_timeout: Seconds = 900.0
+    max_connections: Count = 1000
     #: The largest answer and the largest single event that is accepted from a provider.
-    max_answer_bytes: int = 64 * 1024 * 1024
-    max_event_bytes: int = 8 * 1024 * 1024
+    max_answer_bytes: Count = 64 * 1024 * 1024
+    max_event_bytes: Count = 8 * 1024 * 1024
 
 
 class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,22 +95,22 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: "free", one list price, or several with dates; absent: the price book's.
     price: Literal["free"] | PriceConfig | tuple[PriceConfig, ...] | None = None
     tiers: tuple[str, ...] | None = None
-    context_tokens: int | None = None
-    max_output_tokens: int | None = None
-    output_reservation: int | None = None
-    media_tokens: int | None = None
-    overhead_tokens: int | None = None
+    context_tokens: Count | None = None
+    max_output_tokens: Count | None = None
+    output_reservation: Count | None = None
+    media_tokens: Annotated[int, Meta(ge=0)] | None = None
+    overhead_tokens: Annotated[int, Meta(ge=0)] | None = None
     features: tuple[str, ...] | None = None
     tokenizer: str | None = None
     family: str | None = None
-    created: int | None = None
+    created: Annotated[int, Meta(ge=0)] | None = None
 
 
 class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one model in a plan."""
 
-    rpm: int | None = None
-    tpm: int | None = None
+    rpm: Count | None = None
+    tpm: Count | None = None
 
 
 class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,7 +125,8 @@ class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole configuration, as read and checked."""
 
-    #: Files to read first, relative to this one; what stands here wins over what stands there.
+    #: Files to read first, relative to this one, or "shipped:prices.toml"; what stands here wins over what stands
+    #: there.
     include: tuple[str, ...] = ()
     server: ServerConfig = ServerConfig()
     store: StoreConfig = StoreConfig()

@@ -28,6 +28,7 @@
     │   ├── RouteRefused                 its 401, 403 or 404: our key or our route is wrong
     │   └── Unavailable                  it failed, timed out, hung up, or spoke nonsense
     ├── ConfigError                      names the file, the key and the nearest valid one
+    │   └── ConfigProblems               several at once
     ├── PluginError                      names the plugin
     └── StoreError
         ├── StoreLocked                  another process has the home
@@ -37,6 +38,7 @@
 Messages are written for the person who reads them and never hold a secret, a prompt or an upstream's address.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -255,6 +257,16 @@ class ConfigError(SplError):
     def __init__(self, message: str, *, where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.where = where
+
+
+class ConfigProblems(ConfigError):
+    """Several things are wrong with a configuration: says the first, and has all of them in `problems`."""
+
+    def __init__(self, problems: Sequence[ConfigError]) -> None:
+        more = len(problems) - 1
+        super().__init__(f"{problems[0]} (and {more} more: `spl config check` lists all)")
+        self.where = problems[0].where
+        self.problems = tuple(problems)
 
 
 class PluginError(SplError):
