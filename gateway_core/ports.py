@@ -94,6 +94,14 @@ class Upstream(Protocol):
 # ---------------------------------------------------------------- providers
 
 
+class Chunks(Protocol):
+    """A streamed answer as it comes in. An async generator is one."""
+
+    def __aiter__(self) -> "AsyncIterator[Sequence[Chunk]]": ...
+    async def __anext__(self) -> Sequence[Chunk]: ...
+    async def aclose(self) -> None: ...
+
+
 class Provider(Protocol):
     """A model provider, configured. Raises `ProviderFault`s for what it met, `InvalidRequest` for what it cannot do."""
 
@@ -104,7 +112,7 @@ class Provider(Protocol):
 
     async def stream(
         self, request: ChatRequest, route: Route, output_limit: int | None
-    ) -> AsyncIterator[Sequence[Chunk]]:
+    ) -> Chunks:
         """Starts a streamed answer: returns once the provider has accepted, raises where it has not.
 
         The iterator yields what each read brought, at once. It ends only after the provider's own end of stream;
