@@ -186,11 +186,24 @@ class QuotaExceeded(BillingError):
 
 
 class RateLimited(GatewayError):
-    """A limit of this gateway's was reached."""
+    """A limit of this gateway's was reached. `limit` names it, e.g. "60 requests per minute": who answers the call
+    writes the message from that, the tier and the wait."""
 
     status = 429
     code = "rate_limited"
     kind = "usage"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: str | None = None,
+        retry_after: int | None = None,
+        should_retry: bool | None = None,
+        tier: str | None = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, should_retry=should_retry, tier=tier)
+        self.limit = limit
 
 
 class ProviderRateLimited(GatewayError):
