@@ -176,6 +176,8 @@ class Window(msgspec.Struct, frozen=True):
     day: bool = False
     #: What a 429 says is limited, e.g. "requests per minute".
     label: str = "requests per minute"
+    #: The tier whose limit it is, for the 429's message.
+    tier: str = ""
 
 
 class Terms(msgspec.Struct, frozen=True):
