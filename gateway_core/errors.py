@@ -39,7 +39,11 @@ Messages are written for the person who reads them and never hold a secret, a pr
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from gateway_core.types import LimitState
 
 
 class SplError(Exception):
@@ -187,7 +191,7 @@ class QuotaExceeded(BillingError):
 
 class RateLimited(GatewayError):
     """A limit of this gateway's was reached. `limit` names it, e.g. "60 requests per minute": who answers the call
-    writes the message from that, the tier and the wait."""
+    writes the message from that, the tier and the wait. `states` are the call's windows, for the x-ratelimit headers."""
 
     status = 429
     code = "rate_limited"
@@ -198,12 +202,14 @@ class RateLimited(GatewayError):
         message: str,
         *,
         limit: str | None = None,
+        states: "Sequence[LimitState]" = (),
         retry_after: int | None = None,
         should_retry: bool | None = None,
         tier: str | None = None,
     ) -> None:
         super().__init__(message, retry_after=retry_after, should_retry=should_retry, tier=tier)
         self.limit = limit
+        self.states = states
 
 
 class ProviderRateLimited(GatewayError):
