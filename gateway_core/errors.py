@@ -39,7 +39,6 @@ Messages are written for the person who reads them and never hold a secret, a pr
 """
 
 from collections.abc import Sequence
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
