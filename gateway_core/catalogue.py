@@ -1,0 +1,68 @@
+"""`[catalogue]` and `[models]` → the facts of what this gateway serves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway_core.config import Config, ModelConfig
+from gateway_core.ports import Provider
+from gateway_core.types import ModelFacts, Route
+
+_FACTS = (
+    "context_tokens",
+    "max_output_tokens",
+    "output_reservation",
+    "media_tokens",
+    "overhead_tokens",
+    "tokenizer",
+    "family",
+    "created",
+)
+
+
+def merged(config: Config, name: str) -> ModelConfig:
+    """What is configured of a model that is served: its own, then the catalogue's."""
+    model, known = config.models[name], config.catalogue.get(name)
+    if known is None:
+        return model
+    values = {
+        field: getattr(known, field)
+        for field in ModelConfig.__struct_fields__
+        if getattr(model, field) in (None, ()) and getattr(known, field) is not None
+    }
+    return msgspec.structs.replace(model, **values)
+
+
+def resolve_models(config: Config, live: Mapping[str, Provider]) -> dict[str, ModelFacts]:
+    """Facts of every model that has a route to a provider that is on, in the order of the configuration."""
+    models: dict[str, ModelFacts] = {}
+    for name in config.models:
+        model = merged(config, name)
+        routes = tuple(Route(route.provider, route.model) for route in model.routes if route.provider in live)
+        if routes:
+            models[name] = _facts(name, model, routes, live)
+    return models
+
+
+def unserved(config: Config, live: Mapping[str, Provider]) -> list[str]:
+    """A line for each model that is configured and not served, because every provider of its routes is off."""
+    lines = []
+    for name in config.models:
+        providers = list(dict.fromkeys(route.provider for route in merged(config, name).routes))
+        if not any(provider in live for provider in providers):
+            are = "is" if len(providers) == 1 else "are"
+            lines.append(f"model {name} is not served: {' and '.join(providers)} {are} off")
+    return lines
+
+
+def _facts(name: str, model: ModelConfig, routes: tuple[Route, ...], live: Mapping[str, Provider]) -> ModelFacts:
+    known: dict[str, Any] = {field: getattr(model, field) for field in _FACTS}
+    if known["tokenizer"] is None:
+        known["tokenizer"] = live[routes[0].provider].tokenizer(routes[0].model)
+    given = {field: value for field, value in known.items() if value is not None}
+    if model.tiers is not None:
+        given["tiers"] = frozenset(model.tiers)
+    if model.features is not None:
+        given["features"] = frozenset(model.features)
+    return ModelFacts(id=name, routes=routes, **given)

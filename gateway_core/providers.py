@@ -1,0 +1,91 @@
+"""Which providers are on: their settings checked, their keys fetched, and a line for each that is off."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from gateway_core.config_decode import nearest
+from gateway_core.config_file import LoadedConfig
+from gateway_core.errors import ConfigError, PluginError
+from gateway_core.ports import Provider, ProviderKind, Upstream
+
+CORE_KEYS = frozenset({"plugin", "api_key"})
+"""Keys of `[providers.NAME]` that are the core's; the others are the plugin's."""
+
+
+class Providers(msgspec.Struct, frozen=True):
+    """Providers that are on, by name, and why others are off."""
+
+    live: Mapping[str, Provider]
+    notes: tuple[str, ...] = ()
+
+
+class _Absent(Exception):  # not an error: the provider is off, and this says what would turn it on
+    pass
+
+
+def build_providers(
+    loaded: LoadedConfig,
+    kinds: Mapping[str, ProviderKind],
+    upstream: Upstream,
+    environ: Mapping[str, str] | None = None,
+) -> Providers:
+    """Builds every configured provider whose key is there. Raises ConfigError for bad settings, naming file and key."""
+    live: dict[str, Provider] = {}
+    notes: list[str] = []
+    for name, table in loaded.config.providers.items():
+        kind = kinds.get(table["plugin"])
+        if kind is None:
+            message = f"this plugin builds no provider{nearest(table['plugin'], kinds)}"
+            raise ConfigError(message, where=loaded.sources.where(("providers", name, "plugin")))
+        settings = loaded.section(f"providers.{name}", kind.settings, without=CORE_KEYS)
+        try:
+            key = _api_key(name, table.get("api_key"), kind, loaded, os.environ if environ is None else environ)
+        except _Absent as absent:
+            notes.append(f"provider {name} is off: {absent}")
+            continue
+        live[name] = _build(name, kind, settings, key, upstream)
+    return Providers(live, tuple(notes))
+
+
+def _build(name: str, kind: ProviderKind, settings: msgspec.Struct, key: str | None, upstream: Upstream) -> Provider:
+    try:
+        provider: Provider = kind.build(name, settings, key, upstream)
+    except ConfigError:
+        raise
+    except Exception as error:  # a plugin's constructor may fail in any way; its text may hold the key
+        raise PluginError(kind.name, f"provider {name} cannot be built: {type(error).__name__}") from error
+    return provider
+
+
+def _api_key(
+    name: str, reference: str | None, kind: ProviderKind, loaded: LoadedConfig, environ: Mapping[str, str]
+) -> str | None:
+    if reference is None:
+        if kind.needs_key:
+            raise _Absent(f'give it a key: [providers.{name}] api_key = "env:NAME"')
+        return None
+    source, _, rest = reference.partition(":")
+    if source == "env":
+        value = environ.get(rest, "").strip()
+        if not value:
+            raise _Absent(f"set the environment variable {rest} to turn it on")
+        return value
+    if source == "file":
+        return _from_file(name, loaded.folder / Path(rest).expanduser(), loaded)
+    raise _Absent("bearer:instance needs an instance that is registered at its gateway")
+
+
+def _from_file(name: str, path: Path, loaded: LoadedConfig) -> str:
+    try:
+        value = path.read_text().strip()
+    except FileNotFoundError:
+        raise _Absent(f"put its key into the file {path} to turn it on") from None
+    except (OSError, UnicodeDecodeError):
+        where = loaded.sources.where(("providers", name, "api_key"))
+        raise ConfigError(f"the file {path} cannot be read", where=where) from None
+    if not value:
+        raise _Absent(f"the file {path} is empty: put its key into it to turn it on")
+    return value
