@@ -108,6 +108,28 @@ class _ToolSpec(Struct):
     custom: _CustomSpec | None = None
 
 
+class _Named(Struct):
+    name: Name
+
+
+class _AllowedTool(Struct):
+    type: Name
+    function: _Named | None = None
+    custom: _Named | None = None
+
+
+class _AllowedTools(Struct):
+    mode: Literal["auto", "required"]
+    tools: list[_AllowedTool]
+
+
+class _ToolChoice(Struct):
+    type: Name
+    function: _Named | None = None
+    custom: _Named | None = None
+    allowed_tools: _AllowedTools | None = None
+
+
 class _Schema(Struct):
     name: Name | None = None
     schema: Object | None = None
@@ -144,7 +166,7 @@ class _Body(Struct):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     tools: list[_ToolSpec] | None = None
-    tool_choice: Literal["none", "auto", "required"] | Object | None = None
+    tool_choice: Literal["none", "auto", "required"] | _ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     functions: list[_FunctionSpec] | None = None
     function_call: str | Object | None = None
@@ -221,11 +243,19 @@ def _check_details(body: _Body) -> int:
                 _check_kind(call.type or "function", call, f"messages[{index}].tool_calls[{at}]")
     for index, tool in enumerate(body.tools or ()):
         _check_kind(tool.type, tool, f"tools[{index}]")
-    if body.response_format is not None:
-        kind = body.response_format.type
-        if kind == "json_schema" and body.response_format.json_schema is None:
-            raise _missing("response_format.json_schema")
+    if isinstance(body.tool_choice, _ToolChoice):
+        _check_tool_choice(body.tool_choice)
+    if (form := body.response_format) is not None and form.type == "json_schema" and form.json_schema is None:
+        raise _missing("response_format.json_schema")
     return media
+
+
+def _check_tool_choice(choice: _ToolChoice) -> None:
+    if choice.type == "allowed_tools" and choice.allowed_tools is None:
+        raise _missing("tool_choice.allowed_tools")
+    _check_kind(choice.type, choice, "tool_choice")
+    for index, tool in enumerate(choice.allowed_tools.tools if choice.allowed_tools else ()):
+        _check_kind(tool.type, tool, f"tool_choice.allowed_tools.tools[{index}]")
 
 
 def _check_parts(parts: list[_Part], place: str) -> int:
@@ -238,7 +268,7 @@ def _check_parts(parts: list[_Part], place: str) -> int:
     return media
 
 
-def _check_kind(kind: str, holder: _ToolCall | _ToolSpec, place: str) -> None:
+def _check_kind(kind: str, holder: _ToolCall | _ToolSpec | _ToolChoice | _AllowedTool, place: str) -> None:
     """A tool or a tool call has the object that its type names."""
     if kind in ("function", "custom") and getattr(holder, kind) is None:
         raise _missing(f"{place}.{kind}")

@@ -1,0 +1,1 @@
+"""Fixtures and contract suites for tests, ours and other people's."""
