@@ -1,0 +1,181 @@
+"""POST /v1/chat/completions: the client's end of the pipeline, on raw ASGI."""
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway_core.edge.access import Access
+from gateway_core.edge.errors import Headers, error_object
+from gateway_core.edge.guard import ClientGone, read_body
+from gateway_core.edge.host import REQUEST_ID, TRANSPORT, Host
+from gateway_core.errors import GatewayError, InternalError
+from gateway_core.interrupt import Interrupt
+from gateway_core.money import Units, cents
+from gateway_core.types import Credentials, Reservation
+from gateway_core.wire.chat import error_event
+from gateway_core.wire.ratelimit import headers as ratelimit_headers
+
+log = logging.getLogger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ChatEndpoint:
+    """Serves calls: gives each to the pipeline, and tells its client what the pipeline refuses."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._pipeline = host.pipeline
+        self._access = Access(host)
+        self._server = host.services.config.server
+        prefix = self._server.header_prefix.lower().encode()
+        self._tier_header, self._cost_header = prefix + b"tier", prefix + b"cost-cents"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One call. What is refused before the answer's head is raised, for the application to render."""
+        self._host.enter()
+        client = ChatClient(self, scope, receive, send)
+        try:
+            await self._pipeline.serve(client)
+        except GatewayError as error:
+            if not client.started:
+                error.headers = (*error.headers, *client.known_headers())
+                raise
+            await client.break_off(error)
+        except ClientGone:
+            raise
+        except Exception:
+            if not client.started:
+                raise
+            log.exception("a stream failed")
+            await client.break_off(InternalError("The gateway failed in the middle of the answer."))
+        finally:
+            client.forget()
+            self._host.leave()
+
+    def credentials(self, scope: Scope) -> Credentials:
+        """What the caller showed."""
+        return self._access.credentials(scope)
+
+    @property
+    def max_body(self) -> int:
+        """Bytes that a request's body may have."""
+        return self._server.max_body_bytes
+
+    def head(self, tier: str | None, reservation: Reservation | None) -> Headers:
+        """The headers that are known before an answer is."""
+        out: Headers = []
+        if tier is not None:
+            out.append((self._tier_header, tier.encode()))
+        if reservation is not None and reservation.states:
+            out += ratelimit_headers(reservation.states)
+        return out
+
+    def cost(self, charge: Units) -> tuple[bytes, bytes]:
+        """The header that says what a plain answer cost."""
+        return self._cost_header, cents(charge).encode()
+
+    def event(self, error: GatewayError, request_id: str) -> bytes:
+        """A failure as a stream's last event."""
+        return error_event(_encode({"error": error_object(error, request_id, self._server)}))
+
+
+class ChatClient:
+    """One caller's connection, as `pipeline.Client` wants it."""
+
+    def __init__(self, endpoint: ChatEndpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        self._endpoint = endpoint
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        #: The server's transport, where it is ours: knows at once that a connection is lost.
+        self._transport: Any = scope.get("extensions", {}).get(TRANSPORT)
+        self._interrupt: Interrupt | None = None
+        self._watcher: asyncio.Future[Message] | None = None
+        self._gone = False
+        self.started = False
+        self.request_id: str = scope[REQUEST_ID]
+        self.credentials = endpoint.credentials(scope)
+        self.tier: str | None = None
+        self.reservation: Reservation | None = None
+
+    # ------------------------------------------------------------ in
+
+    async def body(self) -> bytes:
+        """The request's body."""
+        return await read_body(self._scope, self._receive, self._endpoint.max_body)
+
+    def watch(self, interrupt: Interrupt) -> None:
+        """Cuts the call when the client goes."""
+        self._interrupt = interrupt
+        self._watcher = asyncio.ensure_future(self._receive())  # type: ignore[arg-type]  # any awaitable will do
+        self._watcher.add_done_callback(self._went)
+
+    def _went(self, watcher: "asyncio.Future[Message]") -> None:
+        if not watcher.cancelled() and self._interrupt is not None:
+            self._gone = True
+            self._interrupt.cut("client_disconnect")
+
+    def forget(self) -> None:
+        """The call is over."""
+        self._interrupt = None
+        if self._watcher is not None and not self._watcher.done():
+            self._watcher.cancel()
+
+    # ------------------------------------------------------------ out
+
+    async def answer(self, body: bytes, charge: Units) -> None:
+        """Sends a whole answer."""
+        headers = self.known_headers()
+        headers += (
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            self._endpoint.cost(charge),
+        )
+        self.started = True
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def write(self, data: bytes) -> bool:
+        """Sends a part of a stream, its head first; False where the connection is gone."""
+        if self._lost():
+            return False
+        if not self.started:
+            self.started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._stream_headers()})
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        return not self._lost()
+
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    async def finish(self, data: bytes) -> None:
+        """Sends the last part and ends the stream."""
+        if not self._lost():
+            if not self.started:
+                await self.write(b"")
+            await self._send({"type": "http.response.body", "body": data})
+
+    async def break_off(self, error: GatewayError) -> None:
+        """Sends one error event as the last, without [DONE]."""
+        await self.finish(self._endpoint.event(error, self.request_id))
+
+    def _lost(self) -> bool:
+        # The server's send() says nothing after a disconnect: look at the transport, not at what it returns.
+        return self._gone or (self._transport is not None and self._transport.is_closing())
+
+    def known_headers(self) -> Headers:
+        """Tier and limits, as far as they are known."""
+        return self._endpoint.head(self.tier, self.reservation)
+
+    def _stream_headers(self) -> Headers:
+        return [
+            *self.known_headers(),
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+        ]

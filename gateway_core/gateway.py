@@ -1,0 +1,168 @@
+"""The gateway: everything assembled once, started, drained and stopped. It owns all state; two can live in one process."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.types import ASGIApp
+
+from gateway_core.attempts import Attempts
+from gateway_core.bearers import local_account
+from gateway_core.clock import SystemClock
+from gateway_core.config_file import LoadedConfig
+from gateway_core.dispatch import Dispatch
+from gateway_core.edge.app import build_app
+from gateway_core.errors import PluginError, SplError
+from gateway_core.home import Home
+from gateway_core.keyring import Keyring
+from gateway_core.live import LiveStreams
+from gateway_core.models import resolve_models
+from gateway_core.outbox import Outbox
+from gateway_core.pipeline import Pipeline
+from gateway_core.plugins import PluginSet, load
+from gateway_core.ports import Clock
+from gateway_core.providers import build_providers
+from gateway_core.services import Services
+from gateway_core.settle import Settler
+from gateway_core.tokens import Tokens
+from gateway_core.upstream import build_upstream
+from gateway_core.usage import UsageCounter
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """One running gateway. `assemble` does no I/O but for plugins' imports and the home's secrets."""
+
+    def __init__(self, config: LoadedConfig, home: Home, plugins: PluginSet, clock: Clock) -> None:
+        self.config = config.config
+        self.loaded = config
+        self.home = home
+        self.plugins = plugins
+        self.dispatch = Dispatch(plugins)
+        self.tokens = Tokens()
+        #: Set once a shutdown has begun: new calls are refused, `/readyz` says so.
+        self.draining = False
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._pulse: asyncio.Task[None] | None = None
+        store = plugins.store(config, home, clock)
+        limiter = plugins.limiter(config, store, clock)
+        upstream = build_upstream(self.config.upstream)
+        providers = build_providers(config, plugins, upstream)
+        models = resolve_models(self.config, providers)
+        self.services = Services(
+            config=self.config,
+            home=home.path,
+            keyring=Keyring(home),
+            store=store,
+            limiter=limiter,
+            upstream=upstream,
+            providers=providers,
+            models=models,
+            clock=clock,
+            log=logging.getLogger("spl"),
+        )
+        settler = Settler(store.ledger, self.dispatch, self.tokens, clock)
+        self.settler = settler
+        self.live = LiveStreams(store.ledger, self.dispatch, clock)
+        self.outbox = Outbox(store.records, self.dispatch.emit_audit, clock)
+        self.pipeline = Pipeline(
+            dispatch=self.dispatch,
+            store=store,
+            limiter=limiter,
+            settler=settler,
+            attempts=Attempts(providers, self.config.upstream.retries),
+            counter=UsageCounter(self.tokens),
+            models=models,
+            live=self.live,
+            outbox=self.outbox,
+            clock=clock,
+        )
+        self.app: ASGIApp = build_app(self)
+
+    @classmethod
+    def assemble(cls, config: LoadedConfig, home: Home, *, clock: Clock | None = None) -> "Gateway":
+        """Builds a gateway from a checked configuration. Raises ConfigError and PluginError."""
+        return cls(config, home, load(config), clock or SystemClock())
+
+    # ------------------------------------------------------------ start
+
+    async def start(self) -> None:
+        """Opens the store, starts the plugins, settles what the last run left open. The home is locked by the caller."""
+        services = self.services
+        await services.store.open()
+        await local_account(services.store.directory, services.clock.now_ms())
+        for name, startup in self.dispatch.startup:
+            await _blaming(name, "startup", startup(services))
+        await self.settler.recover()
+        await self.outbox.start()
+        self._pulse = asyncio.create_task(self.live.pulse(), name="pulse")
+
+    # ------------------------------------------------------------ calls that are under way
+
+    def enter(self) -> None:
+        """A call begins."""
+        self._calls += 1
+
+    def leave(self) -> None:
+        """A call is over, its settlement included."""
+        self._calls -= 1
+        if self.draining and not self._calls:
+            self._idle.set()
+
+    # ------------------------------------------------------------ stop
+
+    def begin_drain(self) -> None:
+        """From now on new calls are refused with 503."""
+        self.draining = True
+        if not self._calls:
+            self._idle.set()
+
+    async def drain(self) -> None:
+        """Waits for the calls under way; after the grace period the streams are cut, and settled as they stand."""
+        self.begin_drain()
+        if not await self._settled_within(self.config.server.grace_seconds):
+            self.live.cut_all("gateway_shutdown")
+            if not await self._settled_within(CUT_SECONDS):
+                log.error("%d calls did not end; the next start settles them", self._calls)
+
+    async def _settled_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """Drains, stops the plugins in reverse order, and closes the store last."""
+        await self.drain()
+        if self._pulse is not None:
+            self._pulse.cancel()
+            await asyncio.gather(self._pulse, return_exceptions=True)
+        await self.outbox.stop()
+        for name, shutdown in self.dispatch.shutdown:
+            await _logged(name, shutdown)
+        await self.services.limiter.close()
+        await self.services.upstream.close()
+        await self.services.store.close()
+
+
+CUT_SECONDS = 10.0
+"""What calls get to settle after they were cut."""
+
+
+async def _blaming(plugin: str, hook: str, running: Awaitable[None]) -> None:
+    try:
+        await running
+    except SplError:
+        raise
+    except Exception as error:
+        raise PluginError(plugin, f"{hook} failed: {type(error).__name__}: {error}") from error
+
+
+async def _logged(plugin: str, shutdown: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await shutdown()
+    except Exception:
+        log.exception("plugin %s: shutdown failed", plugin)

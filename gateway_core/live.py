@@ -1,0 +1,140 @@
+"""The streams that are open now, and the one pulse that looks after all of them.
+
+Once a second: long streams are checkpointed, all in one row; silent ones get a keep-alive comment; those whose bearer
+was revoked are cut. One task for all of them, because a task or a timer for each would cost more than the stream does.
+"""
+
+import asyncio
+import logging
+from asyncio import Future
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from gateway_core.delivery import Delivery
+from gateway_core.dispatch import Dispatch
+from gateway_core.errors import AuthError, StoreError
+from gateway_core.interrupt import Interrupt
+from gateway_core.ports import Clock, Ledger
+from gateway_core.types import Hold, Route, StreamState
+
+if TYPE_CHECKING:
+    from gateway_core.pipeline import Client
+
+log = logging.getLogger(__name__)
+
+PULSE = 1.0
+SILENCE = 15.0
+"""Seconds without a byte after which a client gets a comment."""
+REVOCATION_LOOK = 4
+"""A bearer is looked at every so many pulses, so a revoked one ends its streams within 5 seconds."""
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class LiveStream:
+    """One open stream, as the pulse sees it."""
+
+    __slots__ = ("client", "delivery", "expires_at", "hold", "interrupt", "opened", "route", "started", "touched")
+
+    def __init__(
+        self,
+        hold: Hold,
+        client: "Client",
+        interrupt: Interrupt,
+        delivery: Delivery,
+        opened: "Future[None]",
+        started: float,
+        expires_at: int | None,
+    ) -> None:
+        self.hold = hold
+        #: When the bearer runs out by itself.
+        self.expires_at = expires_at
+        self.client = client
+        self.interrupt = interrupt
+        self.delivery = delivery
+        #: Done once the call is on disk: no byte goes out before.
+        self.opened = opened
+        self.started = started
+        #: When a keep-alive was last written.
+        self.touched = started
+        #: Who serves it, once somebody does.
+        self.route: Route | None = None
+
+    @property
+    def ttft_ms(self) -> int | None:
+        """Milliseconds to the first event that was written."""
+        first = self.delivery.first_at
+        return None if first is None else round((first - self.started) * 1000)
+
+
+class LiveStreams:
+    """Every open stream of one gateway."""
+
+    def __init__(self, ledger: Ledger, dispatch: Dispatch, clock: Clock) -> None:
+        self._ledger = ledger
+        self._dispatch = dispatch
+        self._clock = clock
+        self._streams: set[LiveStream] = set()
+        self._beats = 0
+        self._checkpointed = False
+
+    @contextmanager
+    def track(self, stream: LiveStream) -> Iterator[None]:
+        """Keeps the stream among the living while its block runs."""
+        self._streams.add(stream)
+        try:
+            yield
+        finally:
+            self._streams.discard(stream)
+
+    def cut_all(self, reason: StreamState) -> None:
+        """Cuts every open stream."""
+        for stream in self._streams:
+            stream.interrupt.cut(reason)
+
+    async def pulse(self) -> None:
+        """Beats until it is cancelled."""
+        while True:
+            await asyncio.sleep(PULSE)
+            try:
+                await self.beat()
+            except StoreError as error:
+                log.warning("no checkpoint could be written: %s", error)
+
+    async def beat(self) -> None:
+        """One look at every stream."""
+        self._beats += 1
+        await self._comfort()
+        if self._beats % REVOCATION_LOOK == 0:
+            await self._cut_revoked()
+        await self._checkpoint()
+
+    async def _checkpoint(self) -> None:
+        rows = [
+            stream.delivery.checkpoint(stream.hold, stream.route, stream.ttft_ms)
+            for stream in self._streams
+            if stream.route is not None and stream.delivery.begun
+        ]
+        if rows or self._checkpointed:
+            self._checkpointed = bool(rows)
+            await self._ledger.checkpoint(rows)
+
+    async def _comfort(self) -> None:
+        now = self._clock.monotonic()
+        for stream in list(self._streams):
+            last = max(stream.touched, stream.delivery.last_at)
+            if now - last >= SILENCE and stream.opened.done() and not stream.opened.exception():
+                stream.touched = now
+                if not stream.client.unsent():
+                    await stream.client.write(KEEP_ALIVE)
+
+    async def _cut_revoked(self) -> None:
+        now = self._clock.now_ms()
+        for stream in list(self._streams):
+            expires = stream.expires_at
+            if expires is not None and expires <= now:
+                continue  # it was good when the call began, and ran out by itself
+            try:
+                await self._dispatch.authenticate(stream.client.credentials)
+            except AuthError:
+                stream.interrupt.cut("key_revoked")

@@ -1,0 +1,370 @@
+"""One call, from its headers to its settled row. Read it top to bottom.
+
+    who are you → may you → hold the worst case → ask a backend → deliver → settle what was delivered → tell
+
+Nothing reaches the client before the call is on disk, and no answer is whole before its settlement is.
+"""
+
+import logging
+from asyncio import Future
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from gateway_core.attempts import Attempts, Started
+from gateway_core.clock import month_of
+from gateway_core.delivery import Delivery
+from gateway_core.dispatch import Dispatch
+from gateway_core.errors import (
+    AccountSuspended,
+    GatewayError,
+    InternalError,
+    InvalidBearer,
+    ModelNotFound,
+    ProviderError,
+    ProviderFault,
+    StoreError,
+    SubscriptionRequired,
+)
+from gateway_core.interrupt import Cut, Interrupt
+from gateway_core.live import LiveStream, LiveStreams
+from gateway_core.money import Units, cents
+from gateway_core.outbox import Outbox
+from gateway_core.ports import Chunks, Clock, Limiter, Store
+from gateway_core.settle import End, Settler
+from gateway_core.types import (
+    Call,
+    Chunk,
+    Credentials,
+    Hold,
+    ModelFacts,
+    Reservation,
+    Route,
+    Settled,
+    StreamState,
+    Terms,
+    Usage,
+)
+from gateway_core.usage import UsageCounter
+from gateway_core.wire.chat import DONE, ChunkEncoder, answer_id, decode_request, encode_completion
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ENDPOINT = "/v1/chat/completions"
+
+
+class Client(Protocol):
+    """The caller's end of the connection, as the edge gives it to the pipeline."""
+
+    request_id: str
+    credentials: Credentials
+    #: Set as soon as they are known: the answer's headers name them, an error's too.
+    tier: str | None
+    reservation: Reservation | None
+
+    async def body(self) -> bytes:
+        """The request's body; raises RequestTooLarge before reading beyond the cap."""
+
+    def watch(self, interrupt: Interrupt) -> None:
+        """From now on, cuts the call when the client goes."""
+
+    async def answer(self, body: bytes, charge: Units) -> None:
+        """Sends a whole answer."""
+
+    async def write(self, data: bytes) -> bool:
+        """Sends a part of a stream, its head first; False where the connection is gone."""
+
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+
+    async def finish(self, data: bytes) -> None:
+        """Sends the last part and ends the stream properly."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A call that passed every gate and holds its worst case."""
+
+    call: Call
+    facts: ModelFacts
+    routes: Sequence[Route]
+    reservation: Reservation
+    hold: Hold
+    #: An output limit to send upstream, where a cap binds.
+    output_limit: int | None
+    unmetered: bool
+
+
+class Pipeline:
+    """The straight line. Everything that varies is behind `dispatch` or a port."""
+
+    def __init__(
+        self,
+        *,
+        dispatch: Dispatch,
+        store: Store,
+        limiter: Limiter,
+        settler: Settler,
+        attempts: Attempts,
+        counter: UsageCounter,
+        models: Mapping[str, ModelFacts],
+        live: LiveStreams,
+        outbox: Outbox,
+        clock: Clock,
+    ) -> None:
+        self._dispatch = dispatch
+        self._store = store
+        self._limiter = limiter
+        self._settler = settler
+        self._attempts = attempts
+        self._counter = counter
+        self._models = models
+        self._live = live
+        self._outbox = outbox
+        self._clock = clock
+
+    async def serve(self, client: Client) -> None:
+        """One call. Raises a GatewayError where it is refused or fails: the edge tells the client so, in the
+        answer's head or, where a stream has begun, as its last event."""
+        call = await self._identify(client)
+        admitted = await self._admit(call, client)
+        if call.request.stream:
+            await self._stream(admitted, client)
+        else:
+            await self._plain(admitted, client)
+
+    # ------------------------------------------------------------ who are you, and what do you ask
+
+    async def _identify(self, client: Client) -> Call:
+        principal = await self._dispatch.authenticate(client.credentials)
+        if principal is None:
+            raise InvalidBearer
+        account = await self._store.directory.account(principal.account_id)
+        if account is None:
+            raise InvalidBearer
+        if account.suspended:
+            raise AccountSuspended("This account is suspended; ask its operator.")
+        request = decode_request(await client.body())
+        now = self._clock.now_ms()
+        return Call(
+            id=client.request_id,
+            principal=principal,
+            account=account,
+            request=request,
+            endpoint=ENDPOINT,
+            started_at=now,
+            month=month_of(now),
+            address=client.credentials.address,
+        )
+
+    # ------------------------------------------------------------ may you, and the hold
+
+    async def _admit(self, call: Call, client: Client) -> Admitted:
+        request = call.request
+        facts, routes = self._backend(call)
+        terms = self._terms(call, facts)
+        client.tier = terms.tier
+        if not await self._store.ready():
+            raise _not_written()
+        tokens = (
+            await self._counter.reservation(request, facts) if any(w.unit == "tokens" for w in terms.windows) else 0
+        )
+        reservation = await self._limiter.reserve(terms.windows, tokens)
+        client.reservation = reservation
+        try:
+            hold, limit = await self._settler.hold(call, terms, facts)
+        except BaseException:
+            self._limiter.cancel(reservation)
+            raise
+        return Admitted(call, facts, routes, reservation, hold, limit, terms.unmetered)
+
+    def _backend(self, call: Call) -> tuple[ModelFacts, Sequence[Route]]:
+        name = call.request.model
+        routes = self._dispatch.select_backend(call)
+        facts = self._models.get(name)
+        allowed = call.principal.models
+        if not routes or facts is None or (allowed is not None and name not in allowed):
+            raise ModelNotFound(f"The model `{name}` does not exist or this key may not use it.", param="model")
+        return facts, routes
+
+    def _terms(self, call: Call, facts: ModelFacts) -> Terms:
+        terms = self._dispatch.admit(call)
+        if terms is None:
+            raise SubscriptionRequired("No tier serves this bearer: its account has no active subscription.")
+        if not may_use(facts, terms.tier):
+            raise SubscriptionRequired(f"The model `{facts.id}` is not part of the {terms.tier} tier.", param="model")
+        return terms
+
+    # ------------------------------------------------------------ ask a backend
+
+    async def _ask(self, admitted: Admitted, interrupt: Interrupt, answer: Coroutine[None, None, T]) -> T | None:
+        """What a backend answers. Where none does, the call is settled at 0; None: nobody waits for it any more."""
+        try:
+            with interrupt:
+                return await answer
+        except Cut as cut:
+            answer.close()  # where the reason was there first, it was never begun
+            await self._fail(admitted, cut.reason, cut.reason)
+            return None
+        except GatewayError as error:
+            await self._fail(admitted, error.code, "provider_error")
+            raise
+        except BaseException:
+            await self._fail(admitted, InternalError.code, "provider_error")
+            raise
+
+    async def _fail(self, admitted: Admitted, code: str, state: StreamState) -> None:
+        request = admitted.call.request
+        # A provider that was cut off has most likely read its input, and will charge for that.
+        lost = self._counter.input_estimate(request, admitted.facts) if code == state else 0
+        end = End(
+            usage=Usage(),
+            generated=Usage(input=lost, estimated=True),
+            outcome="failed",
+            error_code=code,
+            stream_state=state if request.stream else None,
+        )
+        await self._settle(admitted, end)
+
+    # ------------------------------------------------------------ settle, answer: a plain call
+
+    async def _plain(self, admitted: Admitted, client: Client) -> None:
+        call, request = admitted.call, admitted.call.request
+        self._store.ledger.open(admitted.hold).add_done_callback(_seen)
+        interrupt = Interrupt()
+        client.watch(interrupt)
+        ask = self._attempts.complete(call.id, request, admitted.routes, admitted.output_limit)
+        answered = await self._ask(admitted, interrupt, ask)
+        if answered is None:
+            return
+        route, completion = answered
+        usage = completion.usage or await self._counter.of_answer(request, admitted.facts, completion.texts)
+        settled = await self._settle(admitted, End(usage=usage, generated=usage, outcome="ok", route=route))
+        body = encode_completion(
+            completion,
+            id=answer_id(completion.id, call.id),
+            model=request.model,
+            created=completion.created or call.started_at // 1000,
+            usage=usage,
+            cost_cents=cents(settled.charge),
+        )
+        await client.answer(body, settled.charge)
+
+    # ------------------------------------------------------------ deliver, settle: a stream
+
+    async def _stream(self, admitted: Admitted, client: Client) -> None:
+        call, request = admitted.call, admitted.call.request
+        opened = self._store.ledger.open(admitted.hold)
+        interrupt = Interrupt()
+        client.watch(interrupt)
+        delivery = Delivery(request.choices, self._counter.input_estimate(request, admitted.facts))
+        expires_at = call.principal.expires_at
+        stream = LiveStream(admitted.hold, client, interrupt, delivery, opened, self._clock.monotonic(), expires_at)
+        with self._live.track(stream):
+            begun = await self._ask(admitted, interrupt, self._begin(admitted, opened))
+            if begun is None:
+                return
+            stream.route, (first, rest) = begun
+            encoder = ChunkEncoder(
+                id=answer_id(first[0].id if first else None, call.id),
+                model=request.model,
+                created=(first[0].created if first else None) or call.started_at // 1000,
+                include_usage=request.include_usage,
+            )
+            state = await self._deliver(stream, first, rest, encoder)
+        usage, charge = await self._settle_stream(admitted, stream, state)
+        if state == "completed":
+            counted = (
+                encoder.usage(usage, cents(charge), fields=delivery.usage_fields) if request.include_usage else b""
+            )
+            await client.finish(counted + DONE)
+        elif state == "provider_error":
+            raise ProviderError("The provider broke off in the middle of its answer.")
+
+    async def _begin(self, admitted: Admitted, opened: Awaitable[None]) -> tuple[Route, Started]:
+        """The first event of an answer, once the call is on disk."""
+        call = admitted.call
+        begun = await self._attempts.stream(call.id, call.request, admitted.routes, admitted.output_limit)
+        try:
+            await opened
+        except StoreError as error:
+            raise _not_written() from error
+        return begun
+
+    async def _deliver(
+        self, stream: LiveStream, first: Sequence[Chunk], rest: Chunks, encoder: ChunkEncoder
+    ) -> StreamState:
+        """Writes each event as it comes, and counts it once it was written."""
+        client, delivery = stream.client, stream.delivery
+        batch = first
+        try:
+            with stream.interrupt:
+                while True:
+                    delivery.note_usage(batch)
+                    data = encoder.encode(batch)
+                    if data:
+                        if not await client.write(data):
+                            return "client_disconnect"
+                        delivery.note_written(batch, len(data), client.unsent(), self._clock.monotonic())
+                    batch = await anext(rest)
+        except StopAsyncIteration:
+            return "completed"
+        except Cut as cut:
+            state = cut.reason
+        except ProviderFault as fault:
+            log.warning("%s: %s broke off: %s", stream.hold.id, stream.route, fault.detail)
+            state = "provider_error"
+        finally:
+            await rest.aclose()
+        # What followed the last finish reason could only have been the count.
+        return "completed" if delivery.complete else state
+
+    async def _settle_stream(self, admitted: Admitted, stream: LiveStream, state: StreamState) -> tuple[Usage, Units]:
+        request, facts, delivery = admitted.call.request, admitted.facts, stream.delivery
+        if state == "completed":
+            usage = delivery.usage or await self._counter.of_answer(request, facts, delivery.texts)
+        else:
+            if state == "client_disconnect":
+                delivery.forget_unsent()
+            usage = await self._counter.of_cut(request, facts, delivery)
+        end = End(
+            usage=usage,
+            generated=delivery.usage or usage,
+            outcome="ok" if state == "completed" else "cut" if usage.output else "failed",
+            stream_state=state,
+            error_code=ProviderError.code if state == "provider_error" else None,
+            route=stream.route,
+            ttft_ms=stream.ttft_ms,
+        )
+        settled = await self._settle(admitted, end)
+        return usage, settled.charge
+
+    async def _settle(self, admitted: Admitted, end: End) -> Settled:
+        """Settles, gives back what was reserved and not used, and waits until the row is on disk."""
+        settled = self._settler.settle(admitted.hold, end)
+        self._limiter.settle(admitted.reservation, end.usage.input + end.usage.output)
+        try:
+            row = await settled
+        except StoreError as error:
+            raise _not_written() from error
+        self._outbox.note(admitted.hold.account_id, row.sequence)
+        return row
+
+
+def may_use(facts: ModelFacts, tier: str) -> bool:
+    """Whether a tier includes a model: where the model names none, every tier but anonymous does."""
+    return tier in facts.tiers if facts.tiers is not None else tier != "anonymous"
+
+
+def _not_written() -> InternalError:
+    return InternalError(
+        "The ledger could not be written, so the answer is withheld and nothing is charged.", retry_after=5
+    )
+
+
+def _seen(future: Future[None]) -> None:
+    """The settlement's own commit decides for a plain call; a failed opening is only looked at."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,193 @@
+"""Hold, settle, recover: how a call's money moves. Contract section 3; design section 4.
+
+A hold is the worst case of a call, taken before anything is spent. A settlement charges what was delivered, never
+more than the hold, and is made exactly once. What a dead process left open is settled at the next start.
+"""
+
+import logging
+from asyncio import Future
+
+import msgspec
+
+from gateway_core.dispatch import Dispatch
+from gateway_core.errors import InternalError, InvalidRequest, QuotaExceeded
+from gateway_core.money import MAX_AMOUNT, Units
+from gateway_core.ports import Clock, Ledger, OpenCall
+from gateway_core.pricing import cost
+from gateway_core.tokens import Tokens
+from gateway_core.types import (
+    Call,
+    Hold,
+    ModelFacts,
+    Outcome,
+    Rates,
+    Route,
+    Settled,
+    Settlement,
+    StreamState,
+    Terms,
+    Usage,
+)
+
+log = logging.getLogger(__name__)
+
+LEAST_OUTPUT = 16
+"""A cap that affords fewer output tokens than this refuses the call rather than cutting its answer to nothing."""
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How a call ended: what was delivered of it (`usage`), and what its provider made (`generated`)."""
+
+    usage: Usage
+    generated: Usage
+    outcome: Outcome
+    stream_state: StreamState | None = None
+    error_code: str | None = None
+    #: Who served it; None where nobody did.
+    route: Route | None = None
+    ttft_ms: int | None = None
+
+
+def worst_case(rates: Rates, input_tokens: int, output_tokens: int) -> Units:
+    """The most that so many tokens can cost: all of the input at its dearest class."""
+    dearest = max(rates.input, rates.cached_input, rates.cache_write)
+    return Units(input_tokens * dearest + output_tokens * rates.output)
+
+
+class Settler:
+    """Takes holds and makes settlements."""
+
+    def __init__(self, ledger: Ledger, dispatch: Dispatch, tokens: Tokens, clock: Clock) -> None:
+        self._ledger = ledger
+        self._dispatch = dispatch
+        self._tokens = tokens
+        self._clock = clock
+
+    async def hold(self, call: Call, terms: Terms, facts: ModelFacts) -> tuple[Hold, int | None]:
+        """Takes the worst case out of the caps. Raises QuotaExceeded where they do not afford it.
+
+        Also gives the output limit to send upstream, None unless a cap binds where the client named no limit.
+        """
+        request = call.request
+        input_tokens = request.size + request.media * facts.media_tokens + facts.overhead_tokens
+        output_tokens = (request.output_limit or facts.max_output_tokens) * request.choices
+        priced = self._dispatch.price(call, Usage(input=input_tokens, output=output_tokens))
+        if priced is None:
+            raise InternalError(f"No price is known for {request.model}, so it cannot be served.")
+        hold = Hold(
+            id=call.id,
+            account_id=call.account.id,
+            bearer_id=call.principal.bearer_id,
+            month=call.month,
+            amount=worst_case(priced.rates, input_tokens, output_tokens),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            rates=priced.rates,
+            model=request.model,
+            tier=terms.tier,
+            endpoint=call.endpoint,
+            started_at=call.started_at,
+            stream=request.stream,
+            account_cap=terms.cap,
+            bearer_cap=call.principal.cap,
+        )
+        if hold.amount > MAX_AMOUNT:
+            raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))
+        try:
+            await self._ledger.hold(hold)
+        except QuotaExceeded:
+            return await self._tighter(call, facts, hold)
+        return hold, None
+
+    async def _tighter(self, call: Call, facts: ModelFacts, hold: Hold) -> tuple[Hold, int | None]:
+        """The bound from bytes did not fit: counts the input, and lets the cap limit an unlimited output."""
+        request = call.request
+        counted = await self._tokens.count_messages(facts.tokenizer, request.body)
+        if not counted.estimated:
+            media = request.media * facts.media_tokens
+            hold = _resized(hold, counted.input + media + facts.overhead_tokens, hold.output_tokens)
+        limit = None
+        if request.output_limit is None and hold.rates.output:
+            headroom = await self._ledger.headroom(hold)
+            if headroom is not None:
+                spare = headroom - worst_case(hold.rates, hold.input_tokens, 0)
+                limit = min(spare // (hold.rates.output * request.choices), facts.max_output_tokens)
+                if limit >= LEAST_OUTPUT:
+                    hold = _resized(hold, hold.input_tokens, limit * request.choices)
+        await self._ledger.hold(hold)
+        return hold, limit if limit is not None and limit < facts.max_output_tokens else None
+
+    def settle(self, hold: Hold, end: End) -> "Future[Settled]":
+        """Settles a hold once and for all. The future is done when it is on disk; it need not be awaited."""
+        now = self._clock.now_ms()
+        delivered, produced = cost(end.usage, hold.rates), cost(end.generated, hold.rates)
+        charge = min(delivered.charge, hold.amount)
+        # What the provider charges for what nobody received, and what a cap keeps us from charging, is ours to bear.
+        loss = max(0, produced.owed - delivered.owed) + (delivered.charge - charge)
+        return self._ledger.settle(
+            Settlement(
+                hold=hold,
+                usage=end.usage,
+                generated=end.generated,
+                charge=Units(charge),
+                owed=Units(max(produced.owed, delivered.owed)),
+                loss=Units(loss),
+                outcome=end.outcome,
+                stream_state=end.stream_state,
+                error_code=end.error_code,
+                provider=end.route.provider if end.route else "",
+                upstream_model=end.route.model if end.route else "",
+                latency_ms=max(0, now - hold.started_at),
+                ttft_ms=end.ttft_ms,
+                served_at=now,
+            )
+        )
+
+    async def recover(self) -> int:
+        """Settles what no living owner holds as `gateway_restart`, from its last checkpoint. Gives their number."""
+        orphans = await self._ledger.orphans()
+        for orphan in orphans:
+            await self._recover(orphan)
+        if orphans:
+            log.warning("settled %d calls that the last run left open", len(orphans))
+        return len(orphans)
+
+    async def _recover(self, orphan: OpenCall) -> None:
+        hold, reached = orphan.hold, orphan.checkpoint
+        usage, route, ttft_ms = Usage(), None, None
+        if reached is not None:
+            route, ttft_ms = Route(reached.provider, reached.upstream_model), reached.ttft_ms
+            usage = Usage(
+                input=reached.input,
+                output=reached.output,
+                cached=reached.cached,
+                cache_write=reached.cache_write,
+                reasoning=reached.reasoning,
+                estimated=True,
+            )
+        end = End(
+            usage=usage,
+            generated=usage,
+            outcome="cut" if reached else "failed",
+            stream_state="gateway_restart" if hold.stream else None,
+            error_code=None if hold.stream else "gateway_restart",
+            route=route,
+            ttft_ms=ttft_ms,
+        )
+        await self.settle(hold, end)
+
+
+def _resized(hold: Hold, input_tokens: int, output_tokens: int) -> Hold:
+    amount = worst_case(hold.rates, input_tokens, output_tokens)
+    return msgspec.structs.replace(hold, amount=amount, input_tokens=input_tokens, output_tokens=output_tokens)
+
+
+def _limit_field(call: Call) -> str:
+    body = call.request.body
+    return (
+        "max_completion_tokens"
+        if body.get("max_completion_tokens")
+        else "max_tokens"
+        if body.get("max_tokens")
+        else "n"
+    )

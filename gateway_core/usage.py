@@ -1,0 +1,62 @@
+"""Counting where the provider did not: for a reservation, a report that is missing, a stream that was cut."""
+
+from collections.abc import Sequence
+
+from gateway_core.delivery import Delivery
+from gateway_core.tokens import Tokens
+from gateway_core.types import ChatRequest, ModelFacts, Usage
+
+BYTES_PER_TOKEN = 4
+"""The estimate where nothing is counted: English text has about four bytes a token."""
+
+
+class UsageCounter:
+    """Token counts by the rules of contract section 5: exact where the vocabulary is published, else marked."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def input_estimate(self, request: ChatRequest, facts: ModelFacts) -> int:
+        """Input tokens at a glance, for what needs no more: a checkpoint, a loss."""
+        return -(-request.size // BYTES_PER_TOKEN) + request.media * facts.media_tokens
+
+    async def reservation(self, request: ChatRequest, facts: ModelFacts) -> int:
+        """What a tokens-per-minute window reserves: the input, and the output limit."""
+        counted = await self._input(request, facts)
+        return counted.input + (request.output_limit or facts.output_reservation) * request.choices
+
+    async def of_answer(self, request: ChatRequest, facts: ModelFacts, texts: Sequence[str]) -> Usage:
+        """The usage of a whole answer whose provider reported none."""
+        counted = await self._input(request, facts)
+        output, _ = await self._output(facts, texts)
+        return Usage(input=counted.input, output=output, estimated=True)
+
+    async def of_cut(self, request: ChatRequest, facts: ModelFacts, delivery: Delivery) -> Usage:
+        """The usage of a stream that was cut: the whole input, and the output that was written to the client.
+
+        Nothing billable written: nothing used. Never above the provider's own count.
+        """
+        texts = delivery.texts
+        if not texts:
+            return Usage()
+        told = delivery.usage
+        if told is not None and facts.tokenizer is None:
+            return told
+        output, exact = await self._output(facts, texts)
+        if told is not None:
+            return Usage(
+                input=told.input, output=min(output, told.output), cached=told.cached, cache_write=told.cache_write
+            )
+        counted = await self._input(request, facts)
+        return Usage(input=counted.input, output=output, estimated=not exact or counted.estimated)
+
+    async def _input(self, request: ChatRequest, facts: ModelFacts) -> Usage:
+        counted = await self._tokens.count_messages(facts.tokenizer, request.body)
+        media = request.media * facts.media_tokens
+        return Usage(input=counted.input + media, estimated=counted.estimated or bool(media))
+
+    async def _output(self, facts: ModelFacts, texts: Sequence[str]) -> tuple[int, bool]:
+        text = "".join(texts)
+        if facts.tokenizer is None:
+            return self._tokens.estimate([text]), False
+        return await self._tokens.count(facts.tokenizer, [text]), True
