@@ -194,7 +194,7 @@ class QuotaExceeded(BillingError):
 
 class RateLimited(GatewayError):
     """A limit of this gateway's was reached. `limit` names it, e.g. "60 requests per minute": who answers the call
-    writes the message from that, the tier and the wait. `states` are the call's windows, for the x-ratelimit headers."""
+    writes the message from that, the tier and the wait. `states` are the call's windows, for x-ratelimit headers."""
 
     status = 429
     code = "rate_limited"
