@@ -8,7 +8,7 @@ import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 import msgspec
@@ -23,7 +23,10 @@ from gateway_core.config_decode import KeyPath, Problems, nearest
 from gateway_core.config_file import LoadedConfig
 from gateway_core.errors import ConfigError, PluginError
 from gateway_core.hookspecs import API, GROUP, HOOKS
-from gateway_core.ports import Endpoint, LimiterKind, ProviderKind, StoreKind
+from gateway_core.ports import Clock, Endpoint, Limiter, LimiterKind, ProviderKind, Store, StoreKind
+
+if TYPE_CHECKING:
+    from gateway_core.home import Home
 
 log = logging.getLogger(__name__)
 
@@ -101,13 +104,17 @@ class PluginSet:
         """Limiters by the scheme of `[limits] url`."""
         return self._by_name("register_limiters", LimiterKind, lambda kind: kind.scheme)
 
-    def store_kind(self, config: LoadedConfig) -> StoreKind:
-        """The kind that `[store] url` names."""
-        return _chosen(self.store_kinds(), config, "store", config.config.store.url)
+    def store(self, config: LoadedConfig, home: "Home", clock: Clock) -> Store:
+        """The store that `[store] url` names; it is not open yet."""
+        url = config.config.store.url
+        store: Store = _chosen(self.store_kinds(), config, "store", url).build(url, home, clock)
+        return store
 
-    def limiter_kind(self, config: LoadedConfig) -> LimiterKind:
-        """The kind that `[limits] url` names."""
-        return _chosen(self.limiter_kinds(), config, "limits", config.config.limits.url)
+    def limiter(self, config: LoadedConfig, store: Store, clock: Clock) -> Limiter:
+        """The limiter that `[limits] url` names."""
+        url = config.config.limits.url
+        limiter: Limiter = _chosen(self.limiter_kinds(), config, "limits", url).build(url, store, clock)
+        return limiter
 
     def endpoints(self, services: Any) -> list[Endpoint]:
         """Endpoints of all plugins; two for one method and path are refused."""

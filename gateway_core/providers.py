@@ -1,5 +1,6 @@
 """Which providers are on: their settings checked, their keys fetched, and a line for each that is off."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,17 +10,13 @@ import msgspec
 from gateway_core.config_decode import nearest
 from gateway_core.config_file import LoadedConfig
 from gateway_core.errors import ConfigError, PluginError
+from gateway_core.plugins import PluginSet
 from gateway_core.ports import Provider, ProviderKind, Upstream
+
+log = logging.getLogger(__name__)
 
 CORE_KEYS = frozenset({"plugin", "api_key"})
 """Keys of `[providers.NAME]` that are the core's; the others are the plugin's."""
-
-
-class Providers(msgspec.Struct, frozen=True):
-    """Providers that are on, by name, and why others are off."""
-
-    live: Mapping[str, Provider]
-    notes: tuple[str, ...] = ()
 
 
 class _Absent(Exception):  # not an error: the provider is off, and this says what would turn it on
@@ -27,14 +24,14 @@ class _Absent(Exception):  # not an error: the provider is off, and this says wh
 
 
 def build_providers(
-    loaded: LoadedConfig,
-    kinds: Mapping[str, ProviderKind],
-    upstream: Upstream,
-    environ: Mapping[str, str] | None = None,
-) -> Providers:
-    """Builds every configured provider whose key is there. Raises ConfigError for bad settings, naming file and key."""
+    loaded: LoadedConfig, plugins: PluginSet, upstream: Upstream, environ: Mapping[str, str] | None = None
+) -> dict[str, Provider]:
+    """Builds every configured provider whose key is there, by name; a line says why another is off.
+
+    Raises ConfigError for bad settings, naming file and key.
+    """
+    kinds = plugins.provider_kinds()
     live: dict[str, Provider] = {}
-    notes: list[str] = []
     for name, table in loaded.config.providers.items():
         kind = kinds.get(table["plugin"])
         if kind is None:
@@ -44,10 +41,10 @@ def build_providers(
         try:
             key = _api_key(name, table.get("api_key"), kind, loaded, os.environ if environ is None else environ)
         except _Absent as absent:
-            notes.append(f"provider {name} is off: {absent}")
+            log.info("provider %s is off: %s", name, absent)
             continue
         live[name] = _build(name, kind, settings, key, upstream)
-    return Providers(live, tuple(notes))
+    return live
 
 
 def _build(name: str, kind: ProviderKind, settings: msgspec.Struct, key: str | None, upstream: Upstream) -> Provider:

@@ -1,5 +1,6 @@
 """`[catalogue]` and `[models]` → the facts of what this gateway serves."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,8 @@ import msgspec
 from gateway_core.config import Config, ModelConfig
 from gateway_core.ports import Provider
 from gateway_core.types import ModelFacts, Route
+
+log = logging.getLogger(__name__)
 
 _FACTS = (
     "context_tokens",
@@ -35,25 +38,20 @@ def merged(config: Config, name: str) -> ModelConfig:
 
 
 def resolve_models(config: Config, live: Mapping[str, Provider]) -> dict[str, ModelFacts]:
-    """Facts of every model that has a route to a provider that is on, in the order of the configuration."""
+    """Facts of every model that has a route to a provider that is on, in the order of the configuration.
+
+    Each that has none is not served, and a line says so.
+    """
     models: dict[str, ModelFacts] = {}
     for name in config.models:
         model = merged(config, name)
         routes = tuple(Route(route.provider, route.model) for route in model.routes if route.provider in live)
         if routes:
             models[name] = _facts(name, model, routes, live)
+        else:
+            off = dict.fromkeys(route.provider for route in model.routes)
+            log.info("model %s is not served: no provider of its routes is on (%s)", name, ", ".join(off))
     return models
-
-
-def unserved(config: Config, live: Mapping[str, Provider]) -> list[str]:
-    """A line for each model that is configured and not served, because every provider of its routes is off."""
-    lines = []
-    for name in config.models:
-        providers = list(dict.fromkeys(route.provider for route in merged(config, name).routes))
-        if not any(provider in live for provider in providers):
-            are = "is" if len(providers) == 1 else "are"
-            lines.append(f"model {name} is not served: {' and '.join(providers)} {are} off")
-    return lines
 
 
 def _facts(name: str, model: ModelConfig, routes: tuple[Route, ...], live: Mapping[str, Provider]) -> ModelFacts:
