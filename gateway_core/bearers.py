@@ -93,7 +93,7 @@ class UserKeysPlugin:
 
     API = 1
 
-    def __init__(self, _settings: object = None) -> None:
+    def __init__(self) -> None:
         self._cache: dict[bytes, _Verified] = {}
 
     @hookimpl

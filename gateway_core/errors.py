@@ -73,6 +73,8 @@ class GatewayError(SplError):
         self.should_retry = should_retry
         #: The tier the call was on, where it was known.
         self.tier = tier
+        #: Other headers of the answer.
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class RequestError(GatewayError):

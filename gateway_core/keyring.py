@@ -5,7 +5,6 @@ import hmac
 import secrets
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway_core.errors import ConfigError
 from gateway_core.files import write_atomic
+from gateway_core.home import Home
 from gateway_core.key_text import is_key_text, new_key_text
 
 FILES = ("pepper", "signing.key", "operator.key")
@@ -27,8 +27,8 @@ FILES = ("pepper", "signing.key", "operator.key")
 class Keyring:
     """Pepper, signing key and operator's credential of one home. Reads or makes each when it is first asked for."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, home: Home) -> None:
+        self._directory = home.path
 
     @cached_property
     def pepper(self) -> bytes:

@@ -1,12 +1,12 @@
 """How an error looks on the wire: one object in two dialects, and the headers that go with it."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from gateway_core.config import ServerConfig
-from gateway_core.errors import Conflict, GatewayError, RateLimited
+from gateway_core.errors import Conflict, GatewayError, MethodNotAllowed, RateLimited
+from gateway_core.wire.ratelimit import headers as ratelimit_headers
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -40,10 +40,8 @@ _OPENAI_CODES: dict[str, str | None] = {
 """OpenAI's own code by ours; one that OpenAI has no word for keeps its name."""
 
 
-def render(
-    error: GatewayError, request_id: str, server: ServerConfig, headers: Iterable[tuple[bytes, bytes]] = ()
-) -> tuple[int, Headers, bytes]:
-    """Status, headers and body of an error's answer. `headers` are the answer's other headers.
+def render(error: GatewayError, request_id: str, server: ServerConfig) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of an error's answer.
 
     The headers that every answer has (the request's id) are not here: the application adds them.
     """
@@ -51,13 +49,17 @@ def render(
     out: Headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        *headers,
+        *error.headers,
     ]
     if error.retry_after is not None:
         out.append((b"retry-after", str(error.retry_after).encode()))
     should_retry = False if error.should_retry is None and isinstance(error, Conflict) else error.should_retry
     if should_retry is not None:
         out.append((b"x-should-retry", b"true" if should_retry else b"false"))
+    if isinstance(error, MethodNotAllowed):
+        out.append((b"allow", error.allow.encode()))
+    if isinstance(error, RateLimited):
+        out += ratelimit_headers(error.states)
     if error.status == 401:
         out.append((b"www-authenticate", b"Bearer"))
     tier = f"{server.header_prefix}Tier".lower().encode()

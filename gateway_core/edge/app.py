@@ -1,0 +1,134 @@
+"""The application: pure ASGI, one guard around everything, the one hot path in front of the router."""
+
+import logging
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway_core.edge.access import Access
+from gateway_core.edge.chat import ChatEndpoint
+from gateway_core.edge.endpoints import core_endpoints
+from gateway_core.edge.errors import render
+from gateway_core.edge.guard import ClientGone
+from gateway_core.edge.host import REQUEST_ID, Host
+from gateway_core.edge.routing import RouteInfo, build_router
+from gateway_core.errors import ConfigError, GatewayError, InternalError, StoreError
+from gateway_core.ids import request_id
+from gateway_core.logs import current_request
+from gateway_core.ports import Endpoint
+
+log = logging.getLogger(__name__)
+
+CHAT = "/v1/chat/completions"
+HEALTH = frozenset({"/healthz", "/readyz"})
+DRAINING_RETRY_SECONDS = 5
+
+
+class App:
+    """One gateway as an ASGI application. Its lifespan is the gateway's."""
+
+    def __init__(self, host: Host, chat: ASGIApp, router: ASGIApp, routes: tuple[RouteInfo, ...]) -> None:
+        self._host = host
+        self._chat = chat
+        self._router = router
+        #: Every route with its gate.
+        self.routes = routes
+        self._server = host.services.config.server
+        self._id_header = f"{self._server.header_prefix}Request-ID".lower().encode()
+        #: Why the gateway could not start, for whoever runs the server.
+        self.start_error: Exception | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the lifespan."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        identifier = request_id()
+        scope[REQUEST_ID] = identifier
+        current_request.set(identifier)
+        name = identifier.encode()
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = message["headers"]
+                message["headers"] = [*headers, (self._id_header, name), (b"x-request-id", name)]
+            await send(message)
+
+        try:
+            await self._route(scope, receive, answer)
+        except GatewayError as error:
+            refusal = error
+        except (ClientGone, ClientDisconnect):
+            return
+        except StoreError:
+            log.exception("the store could not be used")
+            refusal = InternalError("The store cannot be used at the moment.", retry_after=DRAINING_RETRY_SECONDS)
+        except Exception:
+            log.exception("a request failed")
+            refusal = InternalError("The gateway failed; its log says why, under this request's id.")
+        else:
+            return
+        if started:
+            log.error("a request failed after its answer had begun: %s", refusal.code)
+            return  # the server sees an answer without an end, and hangs up
+        await self._refuse(refusal, identifier, answer)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if self._host.draining and path not in HEALTH:
+            raise InternalError("The gateway is shutting down; try again.", retry_after=DRAINING_RETRY_SECONDS)
+        if path == CHAT and scope["method"] == "POST":
+            await self._chat(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
+
+    async def _refuse(self, error: GatewayError, identifier: str, send: Send) -> None:
+        status, headers, body = render(error, identifier, self._server)
+        if status == 413:
+            # What is left of the body is not worth the reading.
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._host.start()
+        except Exception as error:  # noqa: BLE001  # whatever stops the start is told to the server, which ends
+            self.start_error = error
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._host.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def build_app(host: Host) -> App:
+    """The application of one gateway: the core's endpoints, its plugins', and the chat endpoint before both.
+
+    Raises ConfigError where a plugin would take one of the core's own.
+    """
+    access = Access(host)
+    own = core_endpoints(host, access)
+    routes = [RouteInfo("POST", CHAT, "inference", "One chat completion, plain or streamed."), *map(_info, own)]
+    taken = {(route.method, route.path) for route in routes}
+    added = host.plugins.endpoints(host.services)
+    for endpoint in added:
+        if (endpoint.method, endpoint.path) in taken:
+            raise ConfigError(f"a plugin registers {endpoint.method} {endpoint.path}, which is the gateway's own")
+    routes += map(_info, added)
+    router = build_router([*own, *added], access, host.services.config.server.max_body_bytes, routes)
+    return App(host, ChatEndpoint(host), router, tuple(routes))
+
+
+def _info(endpoint: Endpoint) -> RouteInfo:
+    return RouteInfo(endpoint.method, endpoint.path, endpoint.gate, endpoint.summary)

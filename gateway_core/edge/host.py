@@ -1,0 +1,42 @@
+"""The gateway as the edge sees it."""
+
+from typing import Protocol
+
+from gateway_core.dispatch import Dispatch
+from gateway_core.pipeline import Pipeline
+from gateway_core.plugins import PluginSet
+from gateway_core.services import Services
+
+REQUEST_ID = "spl.request_id"
+"""Where a scope has the id of its request."""
+
+TRANSPORT = "spl.transport"
+"""Where our server puts the connection's transport among a scope's extensions."""
+
+
+class Host(Protocol):
+    """What the application needs of the gateway that it serves."""
+
+    #: A shutdown has begun: no new calls.
+    draining: bool
+
+    @property
+    def services(self) -> Services: ...
+    @property
+    def dispatch(self) -> Dispatch: ...
+    @property
+    def plugins(self) -> PluginSet: ...
+    @property
+    def pipeline(self) -> Pipeline: ...
+
+    def enter(self) -> None:
+        """A call begins: a shutdown waits for it."""
+
+    def leave(self) -> None:
+        """A call is over."""
+
+    async def start(self) -> None:
+        """Opens the store and starts what runs beside the calls."""
+
+    async def stop(self) -> None:
+        """Stops all that, and closes the store last."""
