@@ -1,17 +1,15 @@
-"""The gateway: everything assembled once, started, drained and stopped. It owns all state; two can live in one process."""
+"""The gateway: assembled once, started, drained, stopped. It owns all state, so two can live in one process."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-
-from starlette.types import ASGIApp
 
 from gateway_core.attempts import Attempts
 from gateway_core.bearers import local_account
 from gateway_core.clock import SystemClock
 from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
-from gateway_core.edge.app import build_app
+from gateway_core.edge.app import App, build_app
 from gateway_core.errors import PluginError, SplError
 from gateway_core.home import Home
 from gateway_core.keyring import Keyring
@@ -25,10 +23,13 @@ from gateway_core.providers import build_providers
 from gateway_core.services import Services
 from gateway_core.settle import Settler
 from gateway_core.tokens import Tokens
-from gateway_core.upstream import build_upstream
+from gateway_core.upstream import HttpUpstream
 from gateway_core.usage import UsageCounter
 
 log = logging.getLogger(__name__)
+
+CUT_SECONDS = 10.0
+"""What calls get to settle after they were cut."""
 
 
 class Gateway:
@@ -48,7 +49,7 @@ class Gateway:
         self._pulse: asyncio.Task[None] | None = None
         store = plugins.store(config, home, clock)
         limiter = plugins.limiter(config, store, clock)
-        upstream = build_upstream(self.config.upstream)
+        upstream = HttpUpstream(self.config.upstream)
         providers = build_providers(config, plugins, upstream)
         models = resolve_models(self.config, providers)
         self.services = Services(
@@ -79,7 +80,9 @@ class Gateway:
             outbox=self.outbox,
             clock=clock,
         )
-        self.app: ASGIApp = build_app(self)
+        #: The plugins' endpoints.
+        self.endpoints = plugins.endpoints(self.services)
+        self.app: App = build_app(self)
 
     @classmethod
     def assemble(cls, config: LoadedConfig, home: Home, *, clock: Clock | None = None) -> "Gateway":
@@ -89,7 +92,7 @@ class Gateway:
     # ------------------------------------------------------------ start
 
     async def start(self) -> None:
-        """Opens the store, starts the plugins, settles what the last run left open. The home is locked by the caller."""
+        """Opens the store, starts the plugins, settles what the last run left open. The caller has the home's lock."""
         services = self.services
         await services.store.open()
         await local_account(services.store.directory, services.clock.now_ms())
@@ -146,10 +149,6 @@ class Gateway:
         await self.services.limiter.close()
         await self.services.upstream.close()
         await self.services.store.close()
-
-
-CUT_SECONDS = 10.0
-"""What calls get to settle after they were cut."""
 
 
 async def _blaming(plugin: str, hook: str, running: Awaitable[None]) -> None:

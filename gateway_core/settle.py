@@ -13,14 +13,13 @@ from gateway_core.dispatch import Dispatch
 from gateway_core.errors import InternalError, InvalidRequest, QuotaExceeded
 from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import Clock, Ledger, OpenCall
-from gateway_core.pricing import cost
+from gateway_core.pricing import cost, worst_case
 from gateway_core.tokens import Tokens
 from gateway_core.types import (
     Call,
     Hold,
     ModelFacts,
     Outcome,
-    Rates,
     Route,
     Settled,
     Settlement,
@@ -48,12 +47,6 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: int | None = None
 
 
-def worst_case(rates: Rates, input_tokens: int, output_tokens: int) -> Units:
-    """The most that so many tokens can cost: all of the input at its dearest class."""
-    dearest = max(rates.input, rates.cached_input, rates.cache_write)
-    return Units(input_tokens * dearest + output_tokens * rates.output)
-
-
 class Settler:
     """Takes holds and makes settlements."""
 
@@ -79,7 +72,7 @@ class Settler:
             account_id=call.account.id,
             bearer_id=call.principal.bearer_id,
             month=call.month,
-            amount=worst_case(priced.rates, input_tokens, output_tokens),
+            amount=worst_case(input_tokens, output_tokens, priced.rates),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             rates=priced.rates,
@@ -110,7 +103,7 @@ class Settler:
         if request.output_limit is None and hold.rates.output:
             headroom = await self._ledger.headroom(hold)
             if headroom is not None:
-                spare = headroom - worst_case(hold.rates, hold.input_tokens, 0)
+                spare = headroom - worst_case(hold.input_tokens, 0, hold.rates)
                 limit = min(spare // (hold.rates.output * request.choices), facts.max_output_tokens)
                 if limit >= LEAST_OUTPUT:
                     hold = _resized(hold, hold.input_tokens, limit * request.choices)
@@ -178,7 +171,7 @@ class Settler:
 
 
 def _resized(hold: Hold, input_tokens: int, output_tokens: int) -> Hold:
-    amount = worst_case(hold.rates, input_tokens, output_tokens)
+    amount = worst_case(input_tokens, output_tokens, hold.rates)
     return msgspec.structs.replace(hold, amount=amount, input_tokens=input_tokens, output_tokens=output_tokens)
 
 
