@@ -58,8 +58,15 @@ def rates_of(name: str, price: PriceConfig, markup: str) -> Rates:
     )
 
 
-def valid_from_ms(price: PriceConfig) -> int:
-    """The first millisecond (UTC) that a price is valid in; 0 for always."""
+def dated_rates(name: str, price: PriceConfig | tuple[PriceConfig, ...], markup: str) -> tuple[tuple[int, Rates], ...]:
+    """A model's rates with the first millisecond (UTC) that each is valid in, in that order; 0 for always."""
+    prices = price if isinstance(price, tuple) else (price,)
+    return tuple(
+        sorted(((_valid_from(each), rates_of(name, each, markup)) for each in prices), key=lambda pair: pair[0])
+    )
+
+
+def _valid_from(price: PriceConfig) -> int:
     if price.valid_from is None:
         return 0
     return int(datetime.fromisoformat(price.valid_from).replace(tzinfo=UTC).timestamp() * 1000)

@@ -1,0 +1,54 @@
+"""The self-host tier: one's own gateway. No per-minute limit and no cap unless configured."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gateway_core.hookspecs import API, hookimpl
+from gateway_core.services import Services
+from gateway_core.types import BearerKind, Call, Terms
+from spl_tiers.terms import account_terms, parse_cap, refuse_suspended
+
+TIER = "self-host"
+OWN: frozenset[BearerKind] = frozenset({"self_host", "operator"})
+"""Bearers that are on this tier whatever `[bearers] user_key` says."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`[tiers.self-host]`. What is absent is not limited."""
+
+    requests_per_minute: Annotated[int, Meta(ge=1)] | None = None
+    #: Each account's monthly cap where it has none of its own, in USD as text.
+    cap_usd: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a cap that is not an amount."""
+        parse_cap(self.cap_usd)
+
+
+class Plugin:
+    """Admits self-host bearers and the operator, and user keys where `[bearers] user_key` says so."""
+
+    API = API
+    SECTION = f"tiers.{TIER}"
+    Settings = Settings
+
+    def __init__(self, settings: Settings) -> None:
+        self._requests_per_minute = settings.requests_per_minute
+        self._cap = parse_cap(settings.cap_usd)
+        self._kinds = OWN
+
+    @hookimpl
+    async def startup(self, services: Services) -> None:
+        """Learns whether local keys are on this tier."""
+        if services.config.bearers.user_key == TIER:
+            self._kinds = OWN | {"user_key"}
+
+    @hookimpl
+    def admit(self, call: Call) -> Terms | None:
+        """The tier's terms for a bearer of its kinds; None for any other."""
+        if call.principal.kind not in self._kinds:
+            return None
+        refuse_suspended(call.account)
+        return account_terms(TIER, call, self._requests_per_minute, self._cap)
