@@ -18,6 +18,7 @@ class Delivery:
     """
 
     __slots__ = (
+        "_accepted",
         "_chars",
         "_marks",
         "_unsent",
@@ -49,6 +50,8 @@ class Delivery:
         self._chars = 0
         self._written = 0
         self._unsent = 0
+        #: Pieces that had left when nothing waited, and (bytes, pieces) after each write since.
+        self._accepted = 0
         self._marks: list[tuple[int, int]] = []
 
     @property
@@ -82,15 +85,17 @@ class Delivery:
         self._unsent = unsent
         if unsent:
             self._marks.append((self._written, len(self.texts)))
-        elif self._marks:
-            self._marks.clear()
+        else:
+            self._accepted = len(self.texts)
+            if self._marks:
+                self._marks.clear()
 
     def forget_unsent(self) -> None:
         """The connection was lost: what had not left the process at the last write was not delivered."""
         if not self._unsent:
             return
         accepted = self._written - self._unsent
-        kept = 0
+        kept = self._accepted
         for end, count in self._marks:
             if end > accepted:
                 break

@@ -298,6 +298,7 @@ class Pipeline:
     ) -> StreamState:
         """Writes each event as it comes, and counts it once it was written."""
         client, delivery = stream.client, stream.delivery
+        state: StreamState = "completed"
         batch = first
         try:
             with stream.interrupt:
@@ -310,7 +311,7 @@ class Pipeline:
                         delivery.note_written(batch, len(data), client.unsent(), self._clock.monotonic())
                     batch = await anext(rest)
         except StopAsyncIteration:
-            return "completed"
+            pass  # the provider's own end
         except Cut as cut:
             state = cut.reason
         except ProviderFault as fault:

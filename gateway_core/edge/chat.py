@@ -111,7 +111,7 @@ class ChatClient:
     def watch(self, interrupt: Interrupt) -> None:
         """Cuts the call when the client goes."""
         self._interrupt = interrupt
-        self._watcher = asyncio.ensure_future(self._receive())  # type: ignore[arg-type]  # any awaitable will do
+        self._watcher = asyncio.ensure_future(self._receive())
         self._watcher.add_done_callback(self._went)
 
     def _went(self, watcher: "asyncio.Future[Message]") -> None:
