@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
@@ -99,7 +100,7 @@ def _refusal(refused: ContentRefused) -> GatewayError:
 
 def _failure(faults: Sequence[ProviderFault]) -> GatewayError:
     waits = [fault.retry_after for fault in faults if fault.retry_after]
-    retry_after = max(1, round(min(waits) + 0.5)) if waits else None
+    retry_after = max(1, math.ceil(min(waits))) if waits else None
     if faults and all(isinstance(fault, Throttled) for fault in faults):
         return ProviderRateLimited(
             "Every provider of this model is limiting our requests.", retry_after=retry_after or 1
