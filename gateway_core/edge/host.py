@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from starlette.types import ASGIApp
+
 from gateway_core.dispatch import Dispatch
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet
@@ -34,6 +36,13 @@ class Host(Protocol):
 
     def leave(self) -> None:
         """A call is over."""
+
+    @property
+    def app(self) -> ASGIApp:
+        """The application itself."""
+
+    async def drain(self) -> None:
+        """Refuses new calls, and waits for those under way for as long as they may take."""
 
     async def start(self) -> None:
         """Opens the store and starts what runs beside the calls."""

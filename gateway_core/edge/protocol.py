@@ -1,0 +1,150 @@
+"""uvicorn's HTTP protocol with the bounds that it lacks: on a head's size, and on the time a request may take to come.
+
+There is no timer for each connection: the server looks at every connection's `deadline` twice a second.
+"""
+
+import http
+import math
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway_core.config import ServerConfig
+from gateway_core.edge.errors import render
+from gateway_core.edge.host import TRANSPORT
+from gateway_core.errors import InvalidRequest
+from gateway_core.ids import request_id
+
+MAX_HEAD_BYTES = 64 * 1024
+SWEEP_SECONDS = 0.5
+LINGER_SECONDS = 2.0
+"""How long what is left of a refused body is read and thrown away, so that its sender gets to see the answer."""
+
+
+class HeadTooLarge(Exception):
+    """The request's head passes the cap; raised through the parser, which ends the connection."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection. `server` is the configuration, everything else uvicorn's own."""
+
+    def __init__(self, server: ServerConfig, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._server_config = server
+        # The sweep comes up to SWEEP_SECONDS late: taken off here, so that the limit holds.
+        self._patience = max(server.request_timeout - SWEEP_SECONDS, SWEEP_SECONDS)
+        self._linger_limit = max(2 * server.max_body_bytes, 4 * 1024 * 1024)
+        #: The loop's time at which the connection is closed unless what is awaited has come.
+        self.deadline = math.inf
+        self._in_head = False
+        self._in_body = False
+        self._lingering = False
+        self._head_bytes = 0
+        self._whole_reads = 0
+        self._discarded = 0
+        self._extensions: dict[str, Any] = {}
+
+    # ------------------------------------------------------------ what comes in
+
+    def connection_made(self, transport: Any) -> None:
+        """A client connected; it has its time to send a request."""
+        super().connection_made(transport)
+        self._extensions = {TRANSPORT: transport}
+        self.deadline = self.loop.time() + self._patience
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came. A head that does not end is noticed here: the parser keeps a long line to itself."""
+        began_in_head = self._in_head
+        super().data_received(data)
+        if began_in_head and self._in_head:
+            self._whole_reads += len(data)
+            if self._whole_reads > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse_head()
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn says that there always is one
+        if self.deadline == math.inf and (cycle is None or cycle.response_complete):
+            self.deadline = self.loop.time() + self._patience
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.scope["extensions"] = self._extensions
+        self._in_head = True
+        self._head_bytes = self._whole_reads = 0
+        self.deadline = self.loop.time() + self._patience
+
+    def on_url(self, url: bytes) -> None:
+        """A part of its first line."""
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._count_head(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; the body has its own time."""
+        self._in_head, self._in_body, self._lingering = False, True, False
+        self.deadline = self.loop.time() + self._patience
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body; of a refused one, something to throw away, up to a bound."""
+        if self._lingering:
+            self._discarded += len(body)
+            if self._discarded > self._linger_limit:
+                self.transport.abort()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole: from now on it is waiting for us."""
+        self._in_body = self._lingering = False
+        self.deadline = math.inf
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out; where the request is not whole, its rest is awaited for a moment."""
+        super().on_response_complete()
+        if self._in_body:
+            self._lingering, self._discarded = True, 0
+            self.deadline = self.loop.time() + LINGER_SECONDS
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise HeadTooLarge
+
+    # ------------------------------------------------------------ refusals of the connection itself
+
+    def expire(self) -> None:
+        """The deadline has passed: says so where an answer is still possible, and hangs up."""
+        self.deadline = math.inf
+        if self._lingering or self.transport.is_closing():
+            self.transport.abort()
+        elif self._in_body and not self.cycle.response_started:
+            self._end(408, "The request's body did not come in time.")
+        elif self._in_head:
+            self._end(408, "The request's head did not come in time.")
+        else:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls when the parser gives up."""
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
+        else:
+            self._end(400, msg)
+
+    def _refuse_head(self) -> None:
+        self._end(431, f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
+
+    def _end(self, status: int, message: str) -> None:
+        identifier = request_id()
+        _, headers, body = render(InvalidRequest(message), identifier, self._server_config)
+        prefix = self._server_config.header_prefix.lower()
+        name = identifier.encode()
+        headers += [(b"connection", b"close"), (b"x-request-id", name), (f"{prefix}request-id".encode(), name)]
+        lines = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}".encode()]
+        lines += [key + b": " + value for key, value in headers]
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        self.transport.close()
