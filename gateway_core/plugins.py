@@ -6,7 +6,7 @@ Found by entry points only. What cannot be used is reported; start-up fails, by 
 import difflib
 import inspect
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -62,7 +62,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """A plugin that was found and is not loaded yet."""
 
     name: str
-    entry: EntryPoint
+    #: Imports it and gives its class.
+    load: Callable[[], Any]
     distribution: str
     version: str
     requires: tuple[str, ...] = ()
@@ -181,8 +182,10 @@ def discover() -> list[Candidate]:
 def _candidate(entry: EntryPoint) -> Candidate:
     distribution: Distribution | None = entry.dist
     if distribution is None:  # an entry point that was made by hand, e.g. in a test
-        return Candidate(entry.name, entry, "(none)", "")
-    return Candidate(entry.name, entry, distribution.name, distribution.version, tuple(distribution.requires or ()))
+        return Candidate(entry.name, entry.load, "(none)", "")
+    return Candidate(
+        entry.name, entry.load, distribution.name, distribution.version, tuple(distribution.requires or ())
+    )
 
 
 # ---------------------------------------------------------------- load
@@ -264,7 +267,7 @@ def _build(candidate: Candidate, config: LoadedConfig, info: PluginInfo) -> Plug
     if not candidate.core:
         _check_requirements(candidate)
     try:
-        made = candidate.entry.load()
+        made = candidate.load()
     except Exception as error:  # a plugin's import may fail in any way
         raise Rejected(f"cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(made, type):
