@@ -9,6 +9,7 @@ anybody; so do we for a typing error, before anything is looked up.
 
 import re
 import secrets
+import time
 import zlib
 
 PREFIX = "sk-"
@@ -17,17 +18,22 @@ PREFIX = "sk-"
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _HEAD = "sk-spl"
 _ID_LENGTH = 12
+_TIME_LENGTH = 7  # milliseconds until the year 2081
 _SECRET_LENGTH = 43  # 62^43 > 2^256
 _CHECKSUM_LENGTH = 6  # 62^6 > 2^32
 _SHAPE = re.compile(r"sk-spl[0-9A-Za-z]{61}")
 
 
-def _checksum(text: str) -> str:
-    value, digits = zlib.crc32(text.encode()), ""
-    for _ in range(_CHECKSUM_LENGTH):
+def _base62(value: int, length: int) -> str:
+    digits = ""
+    for _ in range(length):
         value, digit = divmod(value, 62)
         digits = _DIGITS[digit] + digits
     return digits
+
+
+def _checksum(text: str) -> str:
+    return _base62(zlib.crc32(text.encode()), _CHECKSUM_LENGTH)
 
 
 def _random(length: int) -> str:
@@ -35,8 +41,9 @@ def _random(length: int) -> str:
 
 
 def new_key_text() -> str:
-    """A new key, to be shown once."""
-    text = _HEAD + _random(_ID_LENGTH) + _random(_SECRET_LENGTH)
+    """A new key, to be shown once. Its id begins with the time, so keys sort by age."""
+    moment = _base62(time.time_ns() // 1_000_000, _TIME_LENGTH)
+    text = _HEAD + moment + _random(_ID_LENGTH - _TIME_LENGTH) + _random(_SECRET_LENGTH)
     return text + _checksum(text)
 
 

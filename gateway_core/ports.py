@@ -60,7 +60,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     url: str
     headers: Mapping[str, str]
     body: bytes
-    deadlines: Deadlines
+    #: None: the upstream's own, as configured.
+    deadlines: Deadlines | None = None
     method: str = "POST"
 
 
@@ -70,19 +71,33 @@ class UpstreamResponse(Protocol):
     status: int
     #: Names in lower case.
     headers: Mapping[str, str]
+    #: Seconds that its Retry-After header asks for; None where it has none that makes sense.
+    retry_after: float | None
 
-    async def read(self, limit: int) -> bytes:
-        """The whole body, at most `limit` bytes after decompression; raises Unavailable beyond that."""
+    async def read(self, limit: int | None = None) -> bytes:
+        """The whole body, at most `limit` bytes (None: as configured); raises Unavailable beyond that."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, nothing held back."""
 
-    async def close(self) -> None:
-        """Gives the connection back, or cuts it where the body was not read to its end."""
+    def events(self) -> AsyncIterator[Sequence[bytes]]:
+        """The body as server-sent events: the data of those that each read completed, in one sequence.
+
+        An event beyond the configured size raises Unavailable.
+        """
+
+    async def close(self, *, finished: bool = False) -> None:
+        """Gives the connection back, or cuts it where the body was not read to its end.
+
+        `finished`: the provider has said its last word, so the body's end is waited for, a moment only.
+        """
 
 
 class Upstream(Protocol):
     """Connections to providers: pools, deadlines, caps. Raises only `ProviderFault`s."""
+
+    #: What a request gets that brings none of its own.
+    deadlines: Deadlines
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Sends it and waits for the answer's head."""
@@ -255,19 +270,25 @@ class Directory(Protocol):
     async def create_account(self, account: Account, actor: str) -> None: ...
     async def account(self, account_id: str) -> Account | None: ...
     async def account_named(self, name: str) -> Account | None: ...
-    async def accounts(self) -> list[Account]: ...
+    async def accounts(self, *, after: str = "", limit: int = -1) -> list[Account]:
+        """In the order of their ids, those after `after`; at most `limit`, all where it is negative."""
+
     async def update_account(self, account: Account, actor: str, action: str) -> None: ...
     async def add_key(self, key: Key, digest: bytes, actor: str) -> None: ...
     async def key(self, key_id: str) -> Key | None: ...
     async def key_by_digest(self, digest: bytes) -> Key | None: ...
-    async def keys(self, account_id: str) -> list[Key]: ...
+    async def keys(self, account_id: str, *, after: str = "", limit: int = -1) -> list[Key]:
+        """An account's keys in the order of their ids, those after `after`; at most `limit`, all where negative."""
+
     async def expire_key(self, key_id: str, at: int, actor: str) -> None: ...
     async def revoke_key(self, key_id: str, at: int, actor: str) -> None: ...
     def touch_key(self, key_id: str, at: int) -> None:
         """Notes a key's last use; written with a later commit, at most once a minute."""
 
     async def log(self, entry: LogEntry) -> None: ...
-    async def log_entries(self, limit: int) -> list[LogEntry]: ...
+    async def log_entries(self, limit: int, *, skip: int = 0) -> list[LogEntry]:
+        """The newest first, after `skip` of them."""
+
 
 
 class Records(Protocol):
