@@ -1,11 +1,12 @@
 """The demo as a `Provider`: plain answers, and streams that can be cut between any two words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from gateway_core.ports import Chunks
 from gateway_core.types import ChatRequest, Chunk, Completion, Route, Usage
 from spl_provider_demo.script import Answer, ToolCall, answer, input_tokens, pieces
 
@@ -37,14 +38,12 @@ class DemoProvider:
             texts=tuple(text for one in answers for text in (one.text, *(call.input for call in one.calls)) if text),
         )
 
-    async def stream(
-        self, request: ChatRequest, route: Route, output_limit: int | None
-    ) -> AsyncIterator[Sequence[Chunk]]:
+    async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """The answer piece by piece, each with the usage so far."""
         del route  # every model is the same here
         return self._events(_answers(request, output_limit), input_tokens(request))
 
-    async def _events(self, answers: Sequence[Answer], prompt: int) -> AsyncIterator[Sequence[Chunk]]:
+    async def _events(self, answers: Sequence[Answer], prompt: int) -> AsyncGenerator[Sequence[Chunk]]:
         output = 0
         for index, one in enumerate(answers):
             for delta, text in _deltas(one):

@@ -1,0 +1,1 @@
+"""The Upstream port: connections to providers, deadlines, caps, faults mapped once for all providers."""

@@ -1,0 +1,73 @@
+"""Deadlines without a timer each: one look, every 100 ms, at all that is being waited for."""
+
+import asyncio
+from types import TracebackType
+
+from gateway_core.errors import Unavailable
+
+INTERVAL = 0.1
+"""Seconds between two looks: how late a deadline may be."""
+
+
+class Sweep:
+    """The waits of one event loop that have a deadline."""
+
+    def __init__(self) -> None:
+        self._waits: set[Wait] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, wait: "Wait") -> None:
+        """Starts looking at it."""
+        self._waits.add(wait)
+        if self._timer is None:
+            self._timer = wait.loop.call_later(INTERVAL, self._look, wait.loop)
+
+    def discard(self, wait: "Wait") -> None:
+        """Stops looking at it."""
+        self._waits.discard(wait)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for wait in [wait for wait in self._waits if wait.due <= now]:
+            self._waits.discard(wait)
+            wait.expire()
+        self._timer = loop.call_later(INTERVAL, self._look, loop) if self._waits else None
+
+
+class Wait:
+    """One wait with a deadline, as a context manager: raises Unavailable with `complaint` when it is over.
+
+    Like asyncio.timeout it cancels the task that waits, and a cancellation from elsewhere stays one.
+    """
+
+    __slots__ = ("_before", "_complaint", "_expired", "_sweep", "_task", "due", "loop")
+
+    def __init__(self, sweep: Sweep, loop: asyncio.AbstractEventLoop, due: float, complaint: str) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline needs a task to cancel")
+        self._sweep = sweep
+        self._task = task
+        self._before = task.cancelling()
+        self._complaint = complaint
+        self._expired = False
+        self.loop = loop
+        #: On the loop's clock.
+        self.due = due
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self._expired = True
+        self._task.cancel()
+
+    def __enter__(self) -> None:
+        if self.due <= self.loop.time():
+            raise Unavailable(self._complaint)
+        self._sweep.add(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sweep.discard(self)
+        if self._expired and self._task.uncancel() <= self._before:
+            raise Unavailable(self._complaint) from None

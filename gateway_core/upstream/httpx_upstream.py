@@ -1,0 +1,200 @@
+"""The Upstream over httpx2: its pooled HTTP/1.1 transport, without a client's cookies, redirects and proxies."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import httpx2
+
+from gateway_core.config import UpstreamConfig
+from gateway_core.errors import Unavailable
+from gateway_core.ports import Deadlines, UpstreamRequest
+from gateway_core.upstream.deadlines import Sweep, Wait
+from gateway_core.upstream.retry_after import retry_after
+from gateway_core.wire.sse import SSEDecoder
+
+KEEP_ALIVE = 30.0
+"""Seconds that an idle connection is kept."""
+
+LAST_MOMENT = 0.05
+"""Seconds that a finished stream gets to end its body, so that its connection can be used again."""
+
+
+class HttpxUpstream:
+    """Connections to all providers, by httpx2."""
+
+    def __init__(self, config: UpstreamConfig) -> None:
+        self.deadlines = Deadlines(
+            connect=config.connect_timeout,
+            first_byte=config.first_byte_timeout,
+            idle=config.idle_timeout,
+            total=config.total_timeout,
+        )
+        self._config = config
+        self._sweep = Sweep()
+        # Apart, so that the certificates are only loaded where some provider is reached by https.
+        self._transports: dict[bool, httpx2.AsyncHTTPTransport] = {}
+
+    async def send(self, request: UpstreamRequest) -> "HttpxResponse":
+        """Sends it and waits for the answer's head."""
+        deadlines = request.deadlines or self.deadlines
+        timeouts = {"connect": deadlines.connect, "pool": deadlines.connect, "read": None, "write": None}
+        clock = _CallClock(self._sweep, deadlines)
+        with _faults_mapped():
+            message = httpx2.Request(
+                request.method,
+                request.url,
+                headers={**request.headers, "accept-encoding": "identity"},
+                content=request.body,
+                extensions={"timeout": timeouts},
+            )
+            transport = self._transport(secure=message.url.scheme == "https")
+            with clock.wait():
+                response = await transport.handle_async_request(message)
+        return HttpxResponse(response, clock, self._config)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
+            await transport.aclose()
+
+    def _transport(self, *, secure: bool) -> httpx2.AsyncHTTPTransport:
+        if secure not in self._transports:
+            most = self._config.max_connections
+            self._transports[secure] = httpx2.AsyncHTTPTransport(
+                verify=secure,
+                trust_env=False,
+                limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE),
+                socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            )
+        return self._transports[secure]
+
+
+class _CallClock:
+    """The deadlines of one call, from its start: until the first byte of the body, between two reads, in all."""
+
+    __slots__ = ("_deadlines", "_first", "_last", "_loop", "_started", "_sweep")
+
+    def __init__(self, sweep: Sweep, deadlines: Deadlines) -> None:
+        self._sweep = sweep
+        self._deadlines = deadlines
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        self._started = False
+        self._first = now + deadlines.first_byte
+        self._last = now + deadlines.total
+
+    def started(self) -> None:
+        """The first byte of the body is there."""
+        self._started = True
+
+    def wait(self) -> Wait:
+        """For one wait for the provider: until the next of the deadlines."""
+        due = self._loop.time() + self._deadlines.idle if self._started else self._first
+        if due >= self._last:
+            complaint = f"took longer than {self._deadlines.total:g} s in all"
+        elif self._started:
+            complaint = f"was silent for {self._deadlines.idle:g} s"
+        else:
+            complaint = f"sent no first byte within {self._deadlines.first_byte:g} s"
+        return Wait(self._sweep, self._loop, min(due, self._last), complaint)
+
+
+class HttpxResponse:
+    """A provider's answer over httpx2."""
+
+    def __init__(self, response: httpx2.Response, clock: _CallClock, config: UpstreamConfig) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.retry_after = retry_after(response.headers)
+        self._response = response
+        self._body = response.aiter_raw()
+        self._clock = clock
+        self._config = config
+        self._ended = False
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """The whole body, at most `limit` bytes (None: as configured); raises Unavailable beyond that."""
+        limit = self._config.max_answer_bytes if limit is None else limit
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self._next():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise Unavailable(f"sent an answer of more than {limit} bytes")
+        return b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, nothing held back."""
+        while piece := await self._next():
+            yield piece
+
+    async def events(self) -> AsyncIterator[Sequence[bytes]]:
+        """The data of the server-sent events that each read completed."""
+        decoder = SSEDecoder(self._config.max_event_bytes)
+        while piece := await self._next():
+            if events := decoder.push(piece):
+                yield events
+        if events := decoder.finish():
+            yield events
+
+    async def close(self, *, finished: bool = False) -> None:
+        """Gives the connection back, or cuts it where the body was not read to its end."""
+        try:
+            if finished and not self._ended:
+                async with asyncio.timeout(LAST_MOMENT):
+                    await self._next()
+        except (TimeoutError, Unavailable):
+            pass  # it is cut instead
+        finally:
+            if not self._ended:
+                # Shielded: a call that is cancelled again while it hangs up must still hang up.
+                await asyncio.shield(self._hang_up())
+
+    async def _hang_up(self) -> None:
+        await self._body.aclose()
+        await self._response.aclose()
+
+    async def _next(self) -> bytes:
+        """The next piece of the body, b"" at its end."""
+        if self._ended:
+            return b""
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise Unavailable("sent a compressed answer, which was not asked for")
+        with _faults_mapped(), self._clock.wait():
+            piece = await anext(self._body, b"")
+        self._clock.started()
+        self._ended = not piece
+        return piece
+
+
+@contextmanager
+def _faults_mapped() -> Iterator[None]:
+    """What the library raises becomes a fault of ours, which names neither an address nor anything sent."""
+    try:
+        yield
+    except httpx2.ConnectTimeout:
+        raise Unavailable("could not be connected to in time") from None
+    except httpx2.ConnectError as error:
+        raise Unavailable(f"could not be connected to{_reason(error)}") from None
+    except httpx2.PoolTimeout:
+        raise Unavailable("has no connection free: [upstream] max_connections are in use") from None
+    except httpx2.RemoteProtocolError:
+        raise Unavailable("hung up, or did not speak HTTP") from None
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+        raise Unavailable("has a base_url that is no http or https address") from None
+    except (httpx2.HTTPError, httpx2.StreamError) as error:
+        raise Unavailable(f"broke the connection ({type(error).__name__})") from None
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own word for it, if there is one below: refused, unreachable, a certificate that fails."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror and cause.errno:
+            return f" ({type(cause).__name__})"
+        cause = cause.__cause__ or cause.__context__
+    return ""

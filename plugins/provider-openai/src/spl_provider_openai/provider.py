@@ -1,0 +1,97 @@
+"""The provider: one HTTP request a call, plain or streamed."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+from gateway_core.errors import ProviderFault, Unavailable
+from gateway_core.ports import Chunks, Upstream, UpstreamRequest, UpstreamResponse
+from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from spl_provider_openai.answer import ChunkDecoder, decode_completion
+from spl_provider_openai.faults import fault
+from spl_provider_openai.request import encode_request
+from spl_provider_openai.settings import OpenAISettings, endpoint, headers, vocabulary
+
+_ERROR_BYTES = 256 * 1024
+
+
+class OpenAIProvider:
+    """An OpenAI-compatible server under one name. Raises ConfigError where its settings cannot work."""
+
+    def __init__(self, name: str, settings: OpenAISettings, api_key: str | None, upstream: Upstream) -> None:
+        self.name = name
+        self._settings = settings
+        self._api_key = api_key
+        self._upstream = upstream
+        self._url = endpoint(name, settings.base_url)
+        self._headers = headers(name, settings, api_key)
+        self._deadlines = settings.deadlines(upstream.deadlines)
+
+    async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
+        """One plain answer."""
+        response = await self._send(encode_request(request, route.model, output_limit, self._settings, stream=False))
+        try:
+            return decode_completion(await response.read())
+        finally:
+            await response.close()
+
+    async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
+        """Starts a streamed answer: it was accepted when this returns."""
+        response = await self._send(encode_request(request, route.model, output_limit, self._settings, stream=True))
+        kind = response.headers.get("content-type", "text/event-stream")
+        if not kind.lower().startswith("text/event-stream"):
+            try:
+                if "json" in kind.lower():
+                    decode_completion(await response.read())  # most often it is an error, and raises as that
+                raise Unavailable("answered a request for a stream with something else")
+            finally:
+                await response.close()
+        return self._events(response)
+
+    def tokenizer(self, model: str) -> str | None:
+        """The published vocabulary of OpenAI's own models, or the configured one."""
+        return vocabulary(self._settings, model)
+
+    async def _send(self, body: bytes) -> UpstreamResponse:
+        """Sends it; an answer other than 200 is raised as the fault that it is."""
+        response = await self._upstream.send(
+            UpstreamRequest(url=self._url, headers=self._headers, body=body, deadlines=self._deadlines)
+        )
+        if response.status == 200:
+            return response
+        try:
+            text = await response.read(_ERROR_BYTES)
+        except ProviderFault:
+            text = b""  # the status says enough
+        finally:
+            await response.close()
+        raise fault(response.status, text, response.retry_after, self._api_key)
+
+    async def _events(self, response: UpstreamResponse) -> AsyncGenerator[Sequence[Chunk]]:
+        decoder = ChunkDecoder()
+        done = False
+        try:
+            async for events in response.events():
+                chunks, done, fault_met = _decoded(decoder, events)
+                if chunks:
+                    yield chunks
+                if fault_met is not None:
+                    raise fault_met
+                if done:
+                    break
+            if not decoder.finished or not (done or self._settings.missing_done == "accept"):
+                raise Unavailable("ended a stream before its answer was finished")
+        finally:
+            await response.close(finished=done)
+
+
+def _decoded(decoder: ChunkDecoder, events: Sequence[bytes]) -> tuple[list[Chunk], bool, ProviderFault | None]:
+    """What one read brought: its chunks, whether [DONE] was said, and the fault that came after the chunks."""
+    chunks: list[Chunk] = []
+    for data in events:
+        if data == b"[DONE]":
+            return chunks, True, None
+        if data:
+            try:
+                chunks.append(decoder.decode(data))
+            except ProviderFault as met:
+                return chunks, False, met
+    return chunks, False, None

@@ -1,0 +1,114 @@
+"""`[providers.NAME]` with `plugin = "provider-openai"`, and what follows from it."""
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway_core.errors import ConfigError
+from gateway_core.ports import Deadlines
+
+LimitField = Literal["auto", "max_tokens", "max_completion_tokens"]
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_OURS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "accept-encoding", "connection"})
+_REASONING = re.compile(r"(o\d|gpt-5)")
+_VOCABULARIES = (
+    (re.compile(r"(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|o1|o3|o4)"), "o200k_base"),
+    (re.compile(r"(gpt-4|gpt-3\.5)"), "cl100k_base"),
+)
+
+
+class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One OpenAI-compatible server: where it is, and its peculiarities."""
+
+    base_url: str = "https://api.openai.com/v1"
+    organization: str | None = None
+    project: str | None = None
+    #: Sent with every request.
+    headers: Mapping[str, str] = {}
+    #: What the server calls the output limit; auto: by the model's name.
+    limit_field: LimitField = "auto"
+    #: Ask for usage in streams.
+    stream_usage: bool = True
+    #: A stream that had its finish reasons and then ended without [DONE].
+    missing_done: Literal["accept", "refuse"] = "accept"
+    #: The vocabulary that counts its tokens, where the model's name does not tell.
+    tokenizer: str | None = None
+    connect_timeout: float | None = None
+    first_byte_timeout: float | None = None
+    idle_timeout: float | None = None
+    total_timeout: float | None = None
+
+    def deadlines(self, default: Deadlines) -> Deadlines:
+        """The deadlines of its calls: its own where it has them."""
+        own = {
+            "connect": self.connect_timeout,
+            "first_byte": self.first_byte_timeout,
+            "idle": self.idle_timeout,
+            "total": self.total_timeout,
+        }
+        return msgspec.structs.replace(default, **{name: value for name, value in own.items() if value is not None})
+
+
+def endpoint(name: str, base_url: str) -> str:
+    """The address that completions are asked at. Raises ConfigError where `base_url` is no plain http address."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(
+            'must be an http or https address such as "https://api.openai.com/v1"', where=f"providers.{name}.base_url"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("must not hold a user or password: use api_key", where=f"providers.{name}.base_url")
+    return base_url.rstrip("/") + "/chat/completions"
+
+
+def headers(name: str, settings: OpenAISettings, api_key: str | None) -> dict[str, str]:
+    """The headers of every request: ours and the configured ones, none of a client's."""
+    result = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "user-agent": f"spl-gateway/{version('spl-gateway')}",
+    }
+    if api_key is not None:
+        result["authorization"] = f"Bearer {api_key}"
+    own = {"openai-organization": settings.organization, "openai-project": settings.project, **settings.headers}
+    for header, value in own.items():
+        if value is not None:
+            _check_header(name, header, value)
+            result[header.lower()] = value
+    if not _HEADER_VALUE.fullmatch(result.get("authorization", "-")):
+        raise ConfigError("has characters that no header can carry", where=f"providers.{name}.api_key")
+    return result
+
+
+def _check_header(name: str, header: str, value: str) -> None:
+    where = f"providers.{name}.headers.{header}"
+    if not _HEADER_NAME.fullmatch(header) or not _HEADER_VALUE.fullmatch(value):
+        raise ConfigError("has characters that no header can carry", where=where)
+    if header.lower() in _OURS:
+        raise ConfigError("is set by the gateway itself", where=where)
+
+
+def limit_name(settings: OpenAISettings, model: str) -> str | None:
+    """What the model calls its output limit; None where it takes both names."""
+    if settings.limit_field != "auto":
+        return settings.limit_field
+    return "max_completion_tokens" if _REASONING.match(_bare(model)) else None
+
+
+def vocabulary(settings: OpenAISettings, model: str) -> str | None:
+    """The published vocabulary that counts the model's tokens exactly."""
+    if settings.tokenizer is not None:
+        return settings.tokenizer
+    bare = _bare(model)
+    return next((vocabulary for names, vocabulary in _VOCABULARIES if names.match(bare)), None)
+
+
+def _bare(model: str) -> str:
+    """The model's own name: "gpt-4o" for "openai/gpt-4o" and for "ft:gpt-4o:acme::id"."""
+    return model.removeprefix("openai/").removeprefix("ft:")
