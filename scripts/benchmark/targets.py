@@ -31,10 +31,9 @@ price = {{ input = "2.50", cached_input = "1.25", output = "10.00" }}
 routes = [{{ provider = "fake", model = "fake-slow" }}]
 price = {{ input = "2.50", cached_input = "1.25", output = "10.00" }}
 
-# Limits that are counted and never reached: what they cost is part of what is measured.
+# A limit that is counted and never reached: what it costs is part of what is measured.
 [tiers.self-host]
 requests_per_minute = 100000000
-tokens_per_minute = 1000000000000
 """
 
 
