@@ -1,0 +1,146 @@
+"""What is settled and held of each account and bearer in a month, in memory: what a hold is checked against.
+
+One process owns the home, so this is exact: an entry is loaded through the writer (in the order of its commits), and
+an entry with anything held is never evicted.
+"""
+
+from gateway_core.errors import QuotaExceeded
+from gateway_core.money import UNITS_PER_USD, usd
+from gateway_core.types import Hold
+
+Key = tuple[str, ...]
+"""(account, month) or (account, bearer, month)."""
+
+_MOST_LOOKED_AT = 64
+"""Entries that one eviction looks at, so that it stays short when nearly all are in use."""
+
+
+class Entry:
+    """One month of an account or of a bearer. `settled` is None until it was read from the store."""
+
+    __slots__ = ("held", "holds", "settled")
+
+    def __init__(self) -> None:
+        self.settled: int | None = None
+        self.held = 0
+        self.holds = 0
+
+
+class Held:
+    """A hold that was taken, and the two entries that it was taken out of."""
+
+    __slots__ = ("account", "amount", "bearer", "opened")
+
+    def __init__(self, amount: int, account: Entry, bearer: Entry) -> None:
+        self.amount = amount
+        self.account = account
+        self.bearer = bearer
+        self.opened = False
+
+
+class Balances:
+    """All holds that are taken, and the months they touch. At most `limit` entries that nothing is held of."""
+
+    def __init__(self, limit: int = 50_000) -> None:
+        self._limit = limit
+        self._entries: dict[Key, Entry] = {}
+        self.holds: dict[str, Held] = {}
+
+    def missing(self, hold: Hold) -> list[Key]:
+        """The entries that must be loaded before this hold can be checked."""
+        keys: list[Key] = []
+        if hold.account_cap is not None and self._entry((hold.account_id, hold.month)).settled is None:
+            keys.append((hold.account_id, hold.month))
+        if hold.bearer_cap is not None:
+            key = (hold.account_id, hold.bearer_id, hold.month)
+            if self._entry(key).settled is None:
+                keys.append(key)
+        return keys
+
+    def loaded(self, key: Key, settled: int) -> None:
+        """An entry as the writer read it."""
+        self._entry(key).settled = settled
+
+    def headroom(self, hold: Hold) -> int | None:
+        """Units that the tighter cap affords beyond what is settled and held; None without a cap."""
+        rooms = []
+        if hold.account_cap is not None:
+            entry = self._entry((hold.account_id, hold.month))
+            rooms.append(hold.account_cap - (entry.settled or 0) - entry.held)
+        if hold.bearer_cap is not None:
+            entry = self._entry((hold.account_id, hold.bearer_id, hold.month))
+            rooms.append(hold.bearer_cap - (entry.settled or 0) - entry.held)
+        return max(0, min(rooms)) if rooms else None
+
+    def take(self, hold: Hold, *, checked: bool = True) -> None:
+        """Takes the hold, or raises QuotaExceeded. Unchecked for one that an earlier boot took."""
+        if hold.id in self.holds:
+            return
+        account = self._entry((hold.account_id, hold.month))
+        bearer = self._entry((hold.account_id, hold.bearer_id, hold.month))
+        amount = hold.amount
+        if checked:
+            _check(hold.bearer_cap, bearer, amount, "This key's own cap")
+            _check(hold.account_cap, account, amount, "The account's monthly cap")
+        account.held += amount
+        account.holds += 1
+        bearer.held += amount
+        bearer.holds += 1
+        self.holds[hold.id] = Held(amount, account, bearer)
+
+    def give_back(self, call_id: str) -> Held | None:
+        """Ends a hold. None where none was held by that id."""
+        held = self.holds.pop(call_id, None)
+        if held:
+            for entry in (held.account, held.bearer):
+                entry.held -= held.amount
+                entry.holds -= 1
+        return held
+
+    def settled(self, hold: Hold, charge: int) -> None:
+        """Adds a charge that is on the ledger now to what is in memory of its months."""
+        for key in ((hold.account_id, hold.month), (hold.account_id, hold.bearer_id, hold.month)):
+            entry = self._entries.get(key)
+            if entry and entry.settled is not None:
+                entry.settled += charge
+
+    def held_of(self, account_id: str, month: str) -> int:
+        """Units held of an account's month."""
+        entry = self._entries.get((account_id, month))
+        return entry.held if entry else 0
+
+    def distrust(self) -> None:
+        """What is settled is read again: a commit's fate was unknown."""
+        for entry in self._entries.values():
+            entry.settled = None
+
+    def _entry(self, key: Key) -> Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            if len(self._entries) >= self._limit:
+                self._evict()
+            entry = self._entries[key] = Entry()
+        return entry
+
+    def _evict(self) -> None:
+        """Drops old entries that nothing is held of; the others move to the end."""
+        oldest = [key for key, _ in zip(self._entries, range(_MOST_LOOKED_AT), strict=False)]
+        for key in oldest:
+            entry = self._entries.pop(key)
+            if entry.holds:
+                self._entries[key] = entry
+
+
+def _check(cap: int | None, entry: Entry, amount: int, what: str) -> None:
+    if cap is None or (entry.settled or 0) + entry.held + amount <= cap:
+        return
+    left = max(0, cap - (entry.settled or 0) - entry.held)
+    raise QuotaExceeded(
+        f"{what} would be passed: this call may cost up to {_shown(amount)} USD and {_shown(left)} USD of "
+        f"{_shown(cap)} USD is left this month (UTC), what open calls hold counted as spent."
+    )
+
+
+def _shown(amount: int) -> str:
+    """An amount for a person: to the hundredth of a cent where it is that large, else exact."""
+    return usd(amount - amount % (UNITS_PER_USD // 10_000)) if amount >= UNITS_PER_USD // 10_000 else usd(amount)

@@ -1,0 +1,358 @@
+"""Accounts, keys and the operators' log: `ports.Directory` on SQLite.
+
+What the path of a call reads is remembered, bounded, and forgotten when it changes; nothing is loaded whole.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from gateway_core.errors import Conflict, NotFound
+from gateway_core.money import Units
+from gateway_core.ports import LogEntry
+from gateway_core.store.books import Transaction
+from gateway_core.store.committer import Committer, Op
+from gateway_core.store.readers import Readers
+from gateway_core.store.rows import json_text, units
+from gateway_core.types import Account, Key
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_ACCOUNT = "id, name, created_at, suspended, cap, monthly_credit, limits"
+_KEY = "id, account_id, name, scopes, created_at, hint, models, cap, expires_at, revoked_at, last_used_at"
+_TOUCH_EVERY_MS = 60_000
+_REMEMBERED = 20_000
+_ALL = -1
+
+
+class WriteOp(Op):
+    """One small write, and what to forget once it is on disk."""
+
+    __slots__ = ("_done", "_write")
+
+    def __init__(
+        self,
+        write: Callable[[Transaction], Any],
+        done: Callable[[], None] | None,
+        future: "asyncio.Future[Any]",
+    ) -> None:
+        super().__init__(future)
+        self._write = write
+        self._done = done
+
+    def apply(self, books: Transaction) -> Any:
+        """Runs the write."""
+        return self._write(books)
+
+    def landed(self, result: Any, *, retried: bool) -> None:
+        """Forgets what changed before anyone is told."""
+        if self._done:
+            self._done()
+        super().landed(result, retried=retried)
+
+    def failed(self, error: Exception) -> None:
+        """It may have landed all the same: forget it, too."""
+        if self._done:
+            self._done()
+        super().failed(error)
+
+
+class TouchOp(Op):
+    """Last uses of keys, in whichever commit comes next."""
+
+    __slots__ = ("uses",)
+
+    def __init__(self, future: "asyncio.Future[Any]") -> None:
+        super().__init__(future)
+        self.uses: dict[str, int] = {}
+
+    def apply(self, books: Transaction) -> None:
+        """Never moves a last use backwards."""
+        books.db.executemany(
+            "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?",
+            [(at, key_id) for key_id, at in self.uses.items()],
+        )
+
+
+async def write(
+    committer: Committer, change: Callable[[Transaction], Any], done: Callable[[], None] | None = None
+) -> Any:
+    """Runs a change in the next commit and returns its result when it is on disk."""
+    op = WriteOp(change, done, committer.future())
+    committer.submit(op)
+    return await op.future
+
+
+class Remembered(Generic[K, V]):
+    """The most recently read rows of one kind. A row read before a change is not remembered after it."""
+
+    def __init__(self, limit: int = _REMEMBERED) -> None:
+        self._limit = limit
+        self._rows: dict[K, V] = {}
+        #: Rises with every change; a reader compares it to know whether what it read is still so.
+        self.changes = 0
+
+    def get(self, key: K) -> V | None:
+        """The row, if it is remembered."""
+        return self._rows.get(key)
+
+    def put(self, key: K, row: V, changes: int) -> None:
+        """Remembers a row that was read when `changes` was the count."""
+        if changes != self.changes:
+            return
+        while len(self._rows) >= self._limit:
+            del self._rows[next(iter(self._rows))]
+        self._rows[key] = row
+
+    def forget(self, match: Callable[[V], bool]) -> None:
+        """Forgets the rows that match, and what is being read now."""
+        self.changes += 1
+        for key in [key for key, row in self._rows.items() if match(row)]:
+            del self._rows[key]
+
+
+class SqliteDirectory:
+    """The directory of one store that is open."""
+
+    def __init__(self, committer: Committer, readers: Readers, now_ms: Callable[[], int]) -> None:
+        self._committer = committer
+        self._readers = readers
+        self._now_ms = now_ms
+        self._accounts: Remembered[str, Account] = Remembered()
+        self._digests: Remembered[bytes, Key] = Remembered()
+        #: Key → its last use that was written or is to be; and those that the next commit takes along.
+        self._touched: dict[str, int] = {}
+        self._touches: TouchOp | None = None
+
+    # ------------------------------------------------------------ accounts
+
+    async def create_account(self, account: Account, actor: str) -> None:
+        """Raises Conflict where the id or the name is taken."""
+        entry = LogEntry(self._now_ms(), actor, "account.create", account.id, {"name": account.name})
+
+        def change(books: Transaction) -> None:
+            if books.db.execute(
+                "SELECT 1 FROM accounts WHERE id = ? OR name = ?", (account.id, account.name)
+            ).fetchone():
+                raise Conflict(f"There is an account {account.name} already.", param="name")
+            books.db.execute(f"INSERT INTO accounts ({_ACCOUNT}) VALUES (?, ?, ?, ?, ?, ?, ?)", _account_row(account))
+            _log(books.db, entry)
+            books.forget_account(account.id)
+
+        await write(self._committer, change)
+
+    async def account(self, account_id: str) -> Account | None:
+        """The account, from memory where it was read before."""
+        found = self._accounts.get(account_id)
+        if found:
+            return found
+        changes = self._accounts.changes
+        found = await self._readers.run(_account_where, "id", account_id)
+        if found:
+            self._accounts.put(account_id, found, changes)
+        return found
+
+    async def account_named(self, name: str) -> Account | None:
+        """The account of that name."""
+        return await self._readers.run(_account_where, "name", name)
+
+    async def accounts(self, *, after: str = "", limit: int = _ALL) -> list[Account]:
+        """Accounts in the order of their ids, those after `after`; at most `limit`, all where it is negative."""
+        return await self._readers.run(_accounts, after, limit)
+
+    async def update_account(self, account: Account, actor: str, action: str) -> None:
+        """Replaces all but id and creation. Raises NotFound, or Conflict where another account has the name."""
+        detail = {
+            "name": account.name,
+            "suspended": account.suspended,
+            "cap": None if account.cap is None else str(account.cap),
+            "monthly_credit": str(account.monthly_credit),
+            "limits": account.limits,
+        }
+        entry = LogEntry(self._now_ms(), actor, action, account.id, detail)
+
+        def change(books: Transaction) -> None:
+            db = books.db
+            if not db.execute("SELECT 1 FROM accounts WHERE id = ?", (account.id,)).fetchone():
+                raise NotFound(f"There is no account {account.id}.")
+            if db.execute("SELECT 1 FROM accounts WHERE name = ? AND id <> ?", (account.name, account.id)).fetchone():
+                raise Conflict(f"Another account is called {account.name}.", param="name")
+            row = _account_row(account)
+            db.execute(
+                "UPDATE accounts SET name = ?, suspended = ?, cap = ?, monthly_credit = ?, limits = ? WHERE id = ?",
+                (row[1], *row[3:], account.id),
+            )
+            _log(db, entry)
+            books.forget_account(account.id)
+
+        await write(self._committer, change, lambda: self._accounts.forget(lambda row: row.id == account.id))
+
+    # ------------------------------------------------------------ keys
+
+    async def add_key(self, key: Key, digest: bytes, actor: str) -> None:
+        """Stores a key under the digest of its secret. Raises NotFound for an unknown account, Conflict for a twin."""
+        detail = {"account": key.account_id, "name": key.name, "scopes": key.scopes}
+        entry = LogEntry(self._now_ms(), actor, "key.mint", key.id, detail)
+        row = (
+            key.id,
+            key.account_id,
+            key.name,
+            json_text(key.scopes),
+            key.created_at,
+            key.hint,
+            None if key.models is None else json_text(key.models),
+            key.cap,
+            key.expires_at,
+            key.revoked_at,
+            key.last_used_at,
+            digest,
+        )
+
+        def change(books: Transaction) -> None:
+            db = books.db
+            if not db.execute("SELECT 1 FROM accounts WHERE id = ?", (key.account_id,)).fetchone():
+                raise NotFound(f"There is no account {key.account_id}.")
+            if db.execute("SELECT 1 FROM keys WHERE id = ? OR digest = ?", (key.id, digest)).fetchone():
+                raise Conflict(f"There is a key {key.id} already.")
+            db.execute(f"INSERT INTO keys ({_KEY}, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            _log(db, entry)
+
+        await write(self._committer, change)
+
+    async def key(self, key_id: str) -> Key | None:
+        """The key of that id."""
+        return await self._readers.run(_key_where, "id", key_id)
+
+    async def key_by_digest(self, digest: bytes) -> Key | None:
+        """The key whose secret has that digest, from memory where it was read before; revoked and expired ones, too."""
+        found = self._digests.get(digest)
+        if found:
+            return found
+        changes = self._digests.changes
+        found = await self._readers.run(_key_where, "digest", digest)
+        if found:
+            self._digests.put(digest, found, changes)
+        return found
+
+    async def keys(self, account_id: str, *, after: str = "", limit: int = _ALL) -> list[Key]:
+        """An account's keys in the order of their ids, those after `after`; at most `limit`, all where negative."""
+        return await self._readers.run(_keys, account_id, after, limit)
+
+    async def expire_key(self, key_id: str, at: int, actor: str) -> None:
+        """Sets when the key ends. Raises NotFound, or Conflict for one that is revoked."""
+        await self._end_key(key_id, at, actor, "key.expire", "expires_at")
+
+    async def revoke_key(self, key_id: str, at: int, actor: str) -> None:
+        """Ends the key. Raises NotFound, or Conflict for one that was revoked before."""
+        await self._end_key(key_id, at, actor, "key.revoke", "revoked_at")
+
+    async def _end_key(self, key_id: str, at: int, actor: str, action: str, column: str) -> None:
+        entry = LogEntry(self._now_ms(), actor, action, key_id, {"at": at})
+
+        def change(books: Transaction) -> None:
+            row = books.db.execute("SELECT revoked_at FROM keys WHERE id = ?", (key_id,)).fetchone()
+            if not row:
+                raise NotFound(f"There is no key {key_id}.")
+            if row[0] is not None:
+                raise Conflict(f"Key {key_id} was revoked already.")
+            books.db.execute(f"UPDATE keys SET {column} = ? WHERE id = ?", (at, key_id))  # one of two names
+            _log(books.db, entry)
+
+        await write(self._committer, change, lambda: self._digests.forget(lambda row: row.id == key_id))
+
+    def touch_key(self, key_id: str, at: int) -> None:
+        """Notes a key's last use; written with a later commit, at most once a minute."""
+        last = self._touched.get(key_id)
+        if last is not None and at - last < _TOUCH_EVERY_MS:
+            return
+        if len(self._touched) >= _REMEMBERED:
+            self._touched.clear()
+        self._touched[key_id] = at
+        if self._touches is None or self._touches.taken:
+            self._touches = TouchOp(self._committer.future())
+            self._committer.ride(self._touches)
+        self._touches.uses[key_id] = at
+
+    # ------------------------------------------------------------ the operators' log
+
+    async def log(self, entry: LogEntry) -> None:
+        """Adds a line."""
+        await write(self._committer, lambda books: _log(books.db, entry))
+
+    async def log_entries(self, limit: int, *, skip: int = 0) -> list[LogEntry]:
+        """The newest lines first, after `skip` of them."""
+        return await self._readers.run(_log_entries, limit, skip)
+
+
+def _log(db: sqlite3.Connection, entry: LogEntry) -> None:
+    db.execute(
+        "INSERT INTO operator_log (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
+        (entry.at, entry.actor, entry.action, entry.subject, json_text(entry.detail)),
+    )
+
+
+def _log_entries(db: sqlite3.Connection, limit: int, skip: int) -> list[LogEntry]:
+    rows = db.execute(
+        "SELECT at, actor, action, subject, detail FROM operator_log ORDER BY number DESC LIMIT ? OFFSET ?",
+        (limit, skip),
+    )
+    return [
+        LogEntry(at, actor, action, subject, msgspec.json.decode(detail)) for at, actor, action, subject, detail in rows
+    ]
+
+
+def _account_row(account: Account) -> tuple[Any, ...]:
+    return (
+        account.id,
+        account.name,
+        account.created_at,
+        account.suspended,
+        account.cap,
+        account.monthly_credit,
+        json_text(account.limits),
+    )
+
+
+def _to_account(row: tuple[Any, ...]) -> Account:
+    cap = None if row[4] is None else Units(row[4])
+    return Account(row[0], row[1], row[2], bool(row[3]), cap, units(row[5]), msgspec.json.decode(row[6]))
+
+
+def _account_where(db: sqlite3.Connection, column: str, value: str) -> Account | None:
+    row = db.execute(f"SELECT {_ACCOUNT} FROM accounts WHERE {column} = ?", (value,)).fetchone()  # our names
+    return _to_account(row) if row else None
+
+
+def _accounts(db: sqlite3.Connection, after: str, limit: int) -> list[Account]:
+    sql = f"SELECT {_ACCOUNT} FROM accounts WHERE id > ? ORDER BY id LIMIT ?"
+    return [_to_account(row) for row in db.execute(sql, (after, limit))]
+
+
+def _to_key(row: tuple[Any, ...]) -> Key:
+    return Key(
+        id=row[0],
+        account_id=row[1],
+        name=row[2],
+        scopes=tuple(msgspec.json.decode(row[3])),
+        created_at=row[4],
+        hint=row[5],
+        models=None if row[6] is None else tuple(msgspec.json.decode(row[6])),
+        cap=None if row[7] is None else Units(row[7]),
+        expires_at=row[8],
+        revoked_at=row[9],
+        last_used_at=row[10],
+    )
+
+
+def _key_where(db: sqlite3.Connection, column: str, value: str | bytes) -> Key | None:
+    row = db.execute(f"SELECT {_KEY} FROM keys WHERE {column} = ?", (value,)).fetchone()  # our names
+    return _to_key(row) if row else None
+
+
+def _keys(db: sqlite3.Connection, account_id: str, after: str, limit: int) -> list[Key]:
+    sql = f"SELECT {_KEY} FROM keys WHERE account_id = ? AND id > ? ORDER BY id LIMIT ?"
+    return [_to_key(row) for row in db.execute(sql, (account_id, after, limit))]

@@ -1,0 +1,328 @@
+-- The first migration holds every table that the contract needs.
+--
+-- Amounts of one row (charge, hold, cap) are INTEGER units of 1e-12 USD: a row fits 64 bits. Totals over rows are
+-- decimal TEXT, added by the writer in Python, because ten calls of the largest amount would pass 64 bits.
+-- Instants are milliseconds since the epoch. Tables that are facts refuse UPDATE and DELETE by trigger.
+
+-- ---------------------------------------------------------------- who
+
+CREATE TABLE accounts (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    suspended INTEGER NOT NULL DEFAULT 0,
+    cap INTEGER,
+    monthly_credit INTEGER NOT NULL DEFAULT 0 CHECK (monthly_credit >= 0),
+    limits TEXT NOT NULL DEFAULT '{}'
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    digest BLOB NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    hint TEXT NOT NULL,
+    models TEXT,
+    cap INTEGER,
+    expires_at INTEGER,
+    revoked_at INTEGER,
+    last_used_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX keys_by_account ON keys (account_id, id);
+
+-- Registered issuers of bearers. `public_key` is the key pinned at registration (JWK JSON), `jwks` the last good set.
+CREATE TABLE instances (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    kind TEXT NOT NULL CHECK (kind IN ('instance', 'self_host')),
+    name TEXT NOT NULL,
+    public_key TEXT,
+    jwks_url TEXT,
+    jwks TEXT,
+    jwks_fetched_at INTEGER,
+    push_url TEXT,
+    cap INTEGER,
+    status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'revoked')),
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX instances_by_account ON instances (account_id, id);
+
+CREATE TABLE revoked_jtis (
+    issuer TEXT NOT NULL,
+    jti TEXT NOT NULL,
+    revoked_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (issuer, jti)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX revoked_jtis_by_expiry ON revoked_jtis (expires_at);
+
+-- A row is one stretch of one plan: what was before stays, so an old month's invoice never changes.
+CREATE TABLE subscriptions (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    plan TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'cancelled', 'ended')),
+    started_at INTEGER NOT NULL,
+    ends_at INTEGER,
+    fee INTEGER NOT NULL DEFAULT 0,
+    credit INTEGER NOT NULL DEFAULT 0,
+    cap INTEGER,
+    terms TEXT NOT NULL DEFAULT '{}'
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX subscriptions_one_active ON subscriptions (account_id) WHERE status IN ('active', 'suspended');
+CREATE INDEX subscriptions_by_account ON subscriptions (account_id, started_at);
+
+CREATE TABLE subscription_history (
+    subscription_id TEXT NOT NULL REFERENCES subscriptions (id),
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (subscription_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- ---------------------------------------------------------------- what was called
+
+-- Two tables, not one with a state: the ledger only ever grows, so a trigger can refuse every change to it, and what
+-- is open stays a small table that recovery reads whole.
+CREATE TABLE owners (
+    boot_id TEXT PRIMARY KEY,
+    started_at INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE open_calls (
+    id TEXT PRIMARY KEY,
+    boot_id TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    bearer_id TEXT NOT NULL,
+    month TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    hold BLOB NOT NULL  -- the whole Hold, rates included (msgpack): the row alone is enough to settle it
+) STRICT, WITHOUT ROWID;
+
+-- One packed row an owner (msgpack of a list of Checkpoint), replaced once a second.
+CREATE TABLE checkpoints (
+    boot_id TEXT PRIMARY KEY,
+    at INTEGER NOT NULL,
+    rows BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Each distinct set of rates once (JSON): a ledger row names it instead of repeating 300 bytes.
+CREATE TABLE rates (
+    number INTEGER PRIMARY KEY,
+    body TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE ledger (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL,
+    bearer_id TEXT NOT NULL,
+    month TEXT NOT NULL,
+    model TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    stream INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    hold_amount INTEGER NOT NULL,
+    hold_input INTEGER NOT NULL,
+    hold_output INTEGER NOT NULL,
+    account_cap INTEGER,
+    bearer_cap INTEGER,
+    provider TEXT NOT NULL,
+    upstream_model TEXT NOT NULL,
+    input INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    cached INTEGER NOT NULL,
+    cache_write INTEGER NOT NULL,
+    reasoning INTEGER NOT NULL,
+    estimated INTEGER NOT NULL,
+    generated_input INTEGER NOT NULL,
+    generated_output INTEGER NOT NULL,
+    generated_cached INTEGER NOT NULL,
+    generated_cache_write INTEGER NOT NULL,
+    generated_reasoning INTEGER NOT NULL,
+    generated_estimated INTEGER NOT NULL,
+    charge INTEGER NOT NULL,
+    owed INTEGER NOT NULL,
+    loss INTEGER NOT NULL,
+    credit_used INTEGER NOT NULL CHECK (credit_used >= 0),
+    overage INTEGER NOT NULL CHECK (overage >= 0),
+    rates INTEGER NOT NULL,
+    price_id TEXT NOT NULL,
+    markup TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    stream_state TEXT,
+    error_code TEXT,
+    latency_ms INTEGER NOT NULL,
+    ttft_ms INTEGER,
+    served_at INTEGER NOT NULL,
+    billed_by TEXT NOT NULL,
+    acknowledged_bytes INTEGER,
+    sequence INTEGER NOT NULL,  -- of its record in the account's chain; 0 where another instance writes the record
+    CHECK (charge >= 0 AND charge <= hold_amount AND credit_used + overage = charge)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ledger_by_time ON ledger (account_id, started_at);
+
+CREATE TABLE adjustments (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL,
+    month TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('refund', 'credit_note', 'reversal')),
+    units INTEGER NOT NULL,
+    why TEXT NOT NULL,
+    who TEXT NOT NULL,
+    refers_to TEXT,
+    at INTEGER NOT NULL,
+    sequence INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX adjustments_by_month ON adjustments (account_id, month);
+CREATE INDEX adjustments_by_call ON adjustments (refers_to) WHERE refers_to IS NOT NULL;
+
+CREATE TABLE credit_grants (
+    account_id TEXT NOT NULL,
+    month TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount >= 0),
+    granted_at INTEGER NOT NULL,
+    PRIMARY KEY (account_id, month)
+) STRICT, WITHOUT ROWID;
+
+-- ---------------------------------------------------------------- totals, derived
+
+CREATE TABLE account_months (
+    account_id TEXT NOT NULL,
+    month TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    settled TEXT NOT NULL,
+    credit_granted INTEGER NOT NULL,
+    credit_used INTEGER NOT NULL,
+    PRIMARY KEY (account_id, month)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE bearer_months (
+    account_id TEXT NOT NULL,
+    bearer_id TEXT NOT NULL,
+    month TEXT NOT NULL,
+    settled TEXT NOT NULL,
+    PRIMARY KEY (account_id, bearer_id, month)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollups_daily (
+    account_id TEXT NOT NULL,
+    day TEXT NOT NULL,
+    bearer_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    cached INTEGER NOT NULL,
+    cache_write INTEGER NOT NULL,
+    reasoning INTEGER NOT NULL,
+    estimated_calls INTEGER NOT NULL,
+    generated_output INTEGER NOT NULL,
+    charge TEXT NOT NULL,
+    credit_used TEXT NOT NULL,
+    overage TEXT NOT NULL,
+    owed TEXT NOT NULL,
+    loss TEXT NOT NULL,
+    PRIMARY KEY (account_id, day, bearer_id, model, tier)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rollups_by_day ON rollups_daily (day);
+
+-- ---------------------------------------------------------------- records
+
+CREATE TABLE records (
+    account_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    thread TEXT NOT NULL,
+    id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    model TEXT,
+    body BLOB NOT NULL,
+    hash BLOB NOT NULL,
+    origin TEXT NOT NULL,  -- "ledger", or who sent it
+    PRIMARY KEY (account_id, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX records_by_id ON records (account_id, id);
+CREATE INDEX records_by_time ON records (account_id, thread, created_at);
+
+-- The end of each account's chain, and where retention has cut its beginning.
+CREATE TABLE heads (
+    account_id TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    pruned_sequence INTEGER NOT NULL DEFAULT 0,
+    pruned_hash BLOB
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    sink TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at INTEGER,
+    last_error TEXT,
+    PRIMARY KEY (sink, account_id)
+) STRICT, WITHOUT ROWID;
+
+-- ---------------------------------------------------------------- the rest
+
+CREATE TABLE operator_log (
+    number INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE INDEX operator_log_by_subject ON operator_log (subject, number);
+
+CREATE TABLE state (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+    scope TEXT NOT NULL,
+    key TEXT NOT NULL,
+    body_hash BLOB NOT NULL,
+    request_id TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed')),
+    answer BLOB,  -- sealed; never in the clear
+    size INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
+
+-- ---------------------------------------------------------------- facts stay
+
+CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger
+BEGIN SELECT RAISE (ABORT, 'a settled call is never changed; correct it with an adjustment'); END;
+CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger
+BEGIN SELECT RAISE (ABORT, 'a settled call is never removed; correct it with an adjustment'); END;
+CREATE TRIGGER adjustments_no_update BEFORE UPDATE ON adjustments
+BEGIN SELECT RAISE (ABORT, 'an adjustment is never changed; add another'); END;
+CREATE TRIGGER adjustments_no_delete BEFORE DELETE ON adjustments
+BEGIN SELECT RAISE (ABORT, 'an adjustment is never removed; add another'); END;
+CREATE TRIGGER credit_grants_no_update BEFORE UPDATE ON credit_grants
+BEGIN SELECT RAISE (ABORT, 'a grant is made once a month and never changed'); END;
+CREATE TRIGGER credit_grants_no_delete BEFORE DELETE ON credit_grants
+BEGIN SELECT RAISE (ABORT, 'a grant is made once a month and never removed'); END;
+CREATE TRIGGER rates_no_update BEFORE UPDATE ON rates
+BEGIN SELECT RAISE (ABORT, 'rates that a call was priced by are never changed'); END;
+CREATE TRIGGER rates_no_delete BEFORE DELETE ON rates
+BEGIN SELECT RAISE (ABORT, 'rates that a call was priced by are never removed'); END;
+CREATE TRIGGER records_no_update BEFORE UPDATE ON records
+BEGIN SELECT RAISE (ABORT, 'a record is never changed; later facts are new records'); END;
+-- Retention first moves heads.pruned_sequence (and its hash, from which the chain is then verified).
+CREATE TRIGGER records_no_delete BEFORE DELETE ON records
+WHEN old.sequence > coalesce((SELECT pruned_sequence FROM heads WHERE account_id = old.account_id), 0)
+BEGIN SELECT RAISE (ABORT, 'a record is removed only by retention, from the beginning of its chain'); END;

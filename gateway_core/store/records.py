@@ -1,0 +1,112 @@
+"""Threads of chained records and the sinks' cursors: `ports.Records` on SQLite."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from gateway_core.audit import genesis
+from gateway_core.errors import InvalidRequest
+from gateway_core.ports import RecordQuery
+from gateway_core.store.books import Transaction
+from gateway_core.store.committer import Committer
+from gateway_core.store.directory import write
+from gateway_core.store.readers import Readers
+from gateway_core.types import Record
+
+_RECORD = "id, account_id, thread, sequence, created_at, body, hash"
+
+
+class _Body(msgspec.Struct):
+    """What is read of a body that came from elsewhere."""
+
+    model: str | None = None
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+
+
+class SqliteRecords:
+    """The records of one store that is open."""
+
+    def __init__(self, committer: Committer, readers: Readers) -> None:
+        self._committer = committer
+        self._readers = readers
+
+    async def read(self, query: RecordQuery) -> list[Record]:
+        """At most `query.limit` records after `query.after`, in order."""
+        return await self._readers.run(_read, query)
+
+    async def append(self, account_id: str, thread: str, record_id: str, body: bytes, origin: str) -> Record:
+        """Stores a record sent from elsewhere; a record id that is there already is returned as it stands."""
+        try:
+            model = _decode_body(body).model
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidRequest(f"A record's body is a JSON object: {error}", param="body") from error
+
+        def change(books: Transaction) -> Record:
+            return books.append(account_id, thread, record_id, body, origin, model)
+
+        stored: Record = await write(self._committer, change)
+        return stored
+
+    async def head(self, account_id: str) -> tuple[int, str]:
+        """The chain's last sequence and hash; 0 and the genesis hash where there is no record."""
+        return await self._readers.run(_head, account_id)
+
+    async def heads(self) -> dict[str, int]:
+        """Account → last sequence, for accounts that have any record."""
+        return await self._readers.run(_heads)
+
+    async def cursor(self, sink: str, account_id: str) -> int:
+        """The last sequence that a sink has taken."""
+        return await self._readers.run(_cursor, sink, account_id)
+
+    async def advance(self, sink: str, account_id: str, sequence: int) -> None:
+        """Moves a sink's cursor; never backwards."""
+
+        def change(books: Transaction) -> None:
+            books.db.execute(
+                "INSERT INTO outbox (sink, account_id, sequence) VALUES (?, ?, ?) ON CONFLICT (sink, account_id) "
+                "DO UPDATE SET sequence = excluded.sequence, attempts = 0, next_attempt_at = NULL, last_error = NULL "
+                "WHERE excluded.sequence > sequence",
+                (sink, account_id, sequence),
+            )
+
+        await write(self._committer, change)
+
+
+def to_record(row: tuple[Any, ...]) -> Record:
+    """A row of id, account, thread, sequence, creation, body and hash."""
+    return Record(row[0], row[1], row[2], row[3], row[4], msgspec.Raw(row[5]), row[6].hex())
+
+
+def _read(db: sqlite3.Connection, query: RecordQuery) -> list[Record]:
+    sql = [f"SELECT {_RECORD} FROM records WHERE account_id = ? AND sequence > ?"]
+    values: list[Any] = [query.account_id, query.after]
+    for condition, value in (
+        ("thread = ?", query.thread),
+        ("created_at >= ?", query.since),
+        ("created_at < ?", query.until),
+        ("model = ?", query.model),
+    ):
+        if value is not None:
+            sql.append(f"AND {condition}")
+            values.append(value)
+    sql.append("ORDER BY sequence LIMIT ?")
+    values.append(query.limit)
+    return [to_record(row) for row in db.execute(" ".join(sql), values)]
+
+
+def _head(db: sqlite3.Connection, account_id: str) -> tuple[int, str]:
+    row = db.execute("SELECT sequence, hash FROM heads WHERE account_id = ?", (account_id,)).fetchone()
+    return (row[0], row[1].hex()) if row else (0, genesis(account_id).hex())
+
+
+def _heads(db: sqlite3.Connection) -> dict[str, int]:
+    return dict(db.execute("SELECT account_id, sequence FROM heads").fetchall())
+
+
+def _cursor(db: sqlite3.Connection, sink: str, account_id: str) -> int:
+    row = db.execute("SELECT sequence FROM outbox WHERE sink = ? AND account_id = ?", (sink, account_id)).fetchone()
+    return row[0] if row else 0

@@ -1,0 +1,138 @@
+"""Structs ↔ rows: the columns of a ledger row in one place, and the JSON and msgpack inside cells."""
+
+from typing import Any, cast
+
+import msgspec
+
+from gateway_core.money import Units
+from gateway_core.ports import CallRow
+from gateway_core.types import Checkpoint, Hold, Outcome, Rates, Settled, Settlement, StreamState, Usage
+
+LEDGER_COLUMNS = (
+    "id, account_id, bearer_id, month, model, tier, endpoint, stream, started_at, hold_amount, hold_input, "
+    "hold_output, account_cap, bearer_cap, provider, upstream_model, input, output, cached, cache_write, reasoning, "
+    "estimated, generated_input, generated_output, generated_cached, generated_cache_write, generated_reasoning, "
+    "generated_estimated, charge, owed, loss, credit_used, overage, rates, price_id, markup, outcome, stream_state, "
+    "error_code, latency_ms, ttft_ms, served_at, billed_by, acknowledged_bytes, sequence"
+)
+_PLACES = ", ".join("?" * (LEDGER_COLUMNS.count(",") + 1))
+INSERT_LEDGER = f"INSERT INTO ledger ({LEDGER_COLUMNS}) VALUES ({_PLACES}) ON CONFLICT (id) DO NOTHING"  # constants
+_QUALIFIED = ", ".join(f"l.{column}" for column in LEDGER_COLUMNS.split(", "))
+SELECT_LEDGER = f"SELECT {_QUALIFIED}, r.body FROM ledger l JOIN rates r ON r.number = l.rates"  # constants
+"""Ends with the columns that `call_row` reads; a WHERE may follow."""
+
+encode_hold = msgspec.msgpack.Encoder().encode
+decode_hold = msgspec.msgpack.Decoder(Hold).decode
+encode_checkpoints = msgspec.msgpack.Encoder().encode
+decode_checkpoints = msgspec.msgpack.Decoder(list[Checkpoint]).decode
+_encode_json = msgspec.json.Encoder(order="deterministic").encode
+_decode_rates = msgspec.json.Decoder(Rates).decode
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON text, the same for equal values."""
+    return _encode_json(value).decode()
+
+
+def ledger_row(settlement: Settlement, credit_used: int, overage: int, rates: int, sequence: int) -> tuple[Any, ...]:
+    """The values of LEDGER_COLUMNS. `rates` is the number of the row in the table of that name."""
+    hold, usage, generated = settlement.hold, settlement.usage, settlement.generated
+    return (
+        hold.id,
+        hold.account_id,
+        hold.bearer_id,
+        hold.month,
+        hold.model,
+        hold.tier,
+        hold.endpoint,
+        hold.stream,
+        hold.started_at,
+        hold.amount,
+        hold.input_tokens,
+        hold.output_tokens,
+        hold.account_cap,
+        hold.bearer_cap,
+        settlement.provider,
+        settlement.upstream_model,
+        usage.input,
+        usage.output,
+        usage.cached,
+        usage.cache_write,
+        usage.reasoning,
+        usage.estimated,
+        generated.input,
+        generated.output,
+        generated.cached,
+        generated.cache_write,
+        generated.reasoning,
+        generated.estimated,
+        settlement.charge,
+        settlement.owed,
+        settlement.loss,
+        credit_used,
+        overage,
+        rates,
+        hold.rates.price_id,
+        hold.rates.markup,
+        settlement.outcome,
+        settlement.stream_state,
+        settlement.error_code,
+        settlement.latency_ms,
+        settlement.ttft_ms,
+        settlement.served_at,
+        settlement.billed_by,
+        settlement.acknowledged_bytes,
+        sequence,
+    )
+
+
+def call_row(row: tuple[Any, ...]) -> CallRow:
+    """A row of SELECT_LEDGER as the settlement that it was, its split and its place."""
+    (
+        call_id, account_id, bearer_id, month, model, tier, endpoint, stream, started_at, hold_amount, hold_input,
+        hold_output, account_cap, bearer_cap, provider, upstream_model, input_, output, cached, cache_write, reasoning,
+        estimated, g_input, g_output, g_cached, g_cache_write, g_reasoning, g_estimated, charge, owed, loss,
+        credit_used, overage, _rates, _price_id, _markup, outcome, stream_state, error_code, latency_ms, ttft_ms,
+        served_at, billed_by, acknowledged_bytes, sequence, rates,
+    ) = row  # fmt: skip
+    hold = Hold(
+        id=call_id,
+        account_id=account_id,
+        bearer_id=bearer_id,
+        month=month,
+        amount=hold_amount,
+        input_tokens=hold_input,
+        output_tokens=hold_output,
+        rates=_decode_rates(rates),
+        model=model,
+        tier=tier,
+        endpoint=endpoint,
+        started_at=started_at,
+        stream=bool(stream),
+        account_cap=account_cap,
+        bearer_cap=bearer_cap,
+    )
+    settlement = Settlement(
+        hold=hold,
+        usage=Usage(input_, output, cached, cache_write, reasoning, bool(estimated)),
+        generated=Usage(g_input, g_output, g_cached, g_cache_write, g_reasoning, bool(g_estimated)),
+        charge=charge,
+        owed=owed,
+        loss=loss,
+        outcome=cast("Outcome", outcome),
+        stream_state=cast("StreamState | None", stream_state),
+        error_code=error_code,
+        provider=provider,
+        upstream_model=upstream_model,
+        latency_ms=latency_ms,
+        ttft_ms=ttft_ms,
+        served_at=served_at,
+        billed_by=billed_by,
+        acknowledged_bytes=acknowledged_bytes,
+    )
+    return CallRow(settlement, Settled(call_id, charge, credit_used, overage, sequence, first=False))
+
+
+def units(value: int | str | None) -> Units:
+    """An amount from a cell; an empty one is 0."""
+    return Units(int(value or 0))
