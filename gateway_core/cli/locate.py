@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
 
@@ -68,10 +68,11 @@ async def _answers(server: RunningServer) -> bool:
 @asynccontextmanager
 async def _assembled(target: Target, home: Home) -> AsyncIterator[Found]:
     """A gateway of this process, started. The home is locked already."""
+    from gateway_core import logs
     from gateway_core.cli.inprocess import InProcess
 
     # A server logs what it starts with; a command is asked for something else.
-    logging.basicConfig(level=logging.ERROR, format="spl: %(message)s")
+    logs.configure(level=logging.ERROR)
     gateway = assemble(target, home)
     await gateway.start()
     try:
@@ -81,9 +82,9 @@ async def _assembled(target: Target, home: Home) -> AsyncIterator[Found]:
         await asyncio.shield(gateway.stop())
 
 
-def assemble(target: Target, home: Home) -> "Gateway":
-    """The gateway that the target's configuration describes, not started."""
+def assemble(target: Target, home: Home, overrides: Mapping[str, Any] | None = None) -> "Gateway":
+    """The gateway that the target's configuration describes, not started; `overrides` win over its files."""
     from gateway_core import config_file
     from gateway_core.gateway import Gateway
 
-    return Gateway.assemble(config_file.load(target.config, home), home)
+    return Gateway.assemble(config_file.load(target.config, home, overrides), home)

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from gateway_core.cli.failure import FAILED, INTERRUPTED, UNAVAILABLE, USAGE, Failure
 from gateway_core.cli.options import connected
@@ -39,6 +40,15 @@ class Spl(click.Group):
         from gateway_core.cli.extensions import offered
 
         return offered(ctx.ensure_object(Target)).get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            # click looks for the nearest name among commands that are imported.
+            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own = [name for name in self.list_commands(ctx) if name not in BUILT_IN]
@@ -114,7 +124,7 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         result = spl.main(args=args, prog_name="spl", standalone_mode=False, obj=target)
         sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
+    except NoArgsIsHelpError as error:
         error.show()
         return USAGE
     except BrokenPipeError:
