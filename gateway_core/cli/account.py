@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from gateway_core.cli.options import USD, connected, output_option
-from gateway_core.cli.output import Column, print_object, print_rows, when
+from gateway_core.cli.output import Column, print_object, print_pages, when
 from gateway_core.cli.target import Target
 
 PATH = "/v1/admin/accounts"
@@ -71,7 +71,7 @@ def list_(target: Target, form: str | None) -> None:
     Example:
       spl account list -o csv
     """
-    print_rows(form, COLUMNS, target.run(lambda api: api.get(PATH))["data"], empty="no accounts")
+    target.run(lambda api: print_pages(form, COLUMNS, api.pages(PATH), empty="no accounts"))
 
 
 @account.command(short_help="Show one account.")

@@ -1,14 +1,12 @@
 """`spl keys`: minting, listing, rotating and revoking the keys that applications call with."""
 
-import time
-from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from gateway_core.cli.options import DURATION, USD, connected, output_option
-from gateway_core.cli.output import Column, print_object, print_rows, when
+from gateway_core.cli.options import DURATION, USD, connected, output_option, seconds_in
+from gateway_core.cli.output import Column, print_object, print_pages, when
 from gateway_core.cli.target import Target
 
 PATH = "/v1/keys"
@@ -52,7 +50,7 @@ def mint(
     account: str | None,
     name: str,
     cap_usd: str | None,
-    expires: timedelta | None,
+    expires: str | None,
     scopes: tuple[str, ...],
     models: tuple[str, ...],
     form: str | None,
@@ -68,7 +66,7 @@ def mint(
         "account": account,
         "name": name,
         "cap_usd": cap_usd,
-        "expires_at": None if expires is None else int((time.time() + expires.total_seconds()) * 1000),
+        "expires": expires,
         "scopes": scopes or None,
         "models": models or None,
     }
@@ -87,23 +85,23 @@ def list_(target: Target, account: str | None, form: str | None) -> None:
     Example:
       spl keys list --account acme
     """
-    print_rows(form, COLUMNS, target.run(lambda api: api.get(PATH, account=account))["data"], empty="no keys")
+    target.run(lambda api: print_pages(form, COLUMNS, api.pages(PATH, account=account), empty="no keys"))
 
 
 @keys.command(short_help="Replace a key; old and new overlap.")
 @click.argument("key", metavar="KEY_ID")
-@click.option("--overlap", type=DURATION, help="How long the old key still works.  [default: the gateway's]")
+@click.option("--overlap", type=DURATION, help="How long the old key still works.  [default: 1d]")
 @output_option
 @connected
 @click.pass_obj
-def rotate(target: Target, key: str, overlap: timedelta | None, form: str | None) -> None:
+def rotate(target: Target, key: str, overlap: str | None, form: str | None) -> None:
     """Mint a key like KEY_ID and let the old one run out. The new `secret` is printed this once.
 
     \b
     Example:
       spl keys rotate key_7Qm2xKd90aVb --overlap 1h
     """
-    body = {"overlap_seconds": None if overlap is None else int(overlap.total_seconds())}
+    body = {"overlap_seconds": None if overlap is None else seconds_in(overlap)}
     print_object(form, _MINTED, target.run(lambda api: api.post(f"{PATH}/{quote(key, safe='')}/rotate", body)))
 
 

@@ -98,16 +98,15 @@ class _Usd(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
-class _Duration(click.ParamType[timedelta]):
+class _Duration(click.ParamType[str]):
+    """A span of time as the API takes it, too."""
+
     name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        match = _DURATION.fullmatch(value)
-        if match is None or not int(match[1]):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _DURATION.fullmatch(value) or not seconds_in(value):
             self.fail(f"{value!r} is not a time such as 30d, 12h or 45m", param, ctx)
-        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        return str(value)
 
 
 class _Instant(click.ParamType[int]):
@@ -118,9 +117,8 @@ class _Instant(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        ago = _DURATION.fullmatch(value)
-        if ago is not None:
-            return _ms(datetime.now(UTC) - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]]))
+        if _DURATION.fullmatch(value):
+            return _ms(datetime.now(UTC) - timedelta(seconds=seconds_in(value)))
         try:
             at = datetime.fromisoformat(value)
         except ValueError:
@@ -135,6 +133,11 @@ class _Month(click.ParamType[str]):
         if not _MONTH.fullmatch(value):
             self.fail(f"{value!r} is not a month such as 2026-11", param, ctx)
         return str(value)
+
+
+def seconds_in(span: str) -> int:
+    """Seconds in a span of time such as 30d, 12h, 45m or 90s."""
+    return int(span[:-1]) * _SECONDS[span[-1]]
 
 
 def _ms(at: datetime) -> int:

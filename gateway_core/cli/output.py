@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self, TextIO
 
@@ -261,6 +261,15 @@ def print_rows(form: str | None, columns: Sequence[Column], rows: Iterable[Row],
     """Prints rows that are all there."""
     with listing(form, columns, empty=empty) as out:
         for row in rows:
+            out.row(row)
+
+
+async def print_pages(
+    form: str | None, columns: Sequence[Column], rows: AsyncIterable[Row], *, empty: str = "none"
+) -> None:
+    """Prints rows as they come."""
+    with listing(form, columns, empty=empty) as out:
+        async for row in rows:
             out.row(row)
 
 

@@ -1,6 +1,5 @@
 """`spl restore`: a home from a backup."""
 
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,15 +51,13 @@ def restore(target: Target, file: Path, force: bool) -> None:
 
 
 def _check_store(store: Path, source: Path) -> None:
-    import sqlite3
+    from gateway_core.errors import StoreError
+    from gateway_core.store.backup import verify
 
     try:
-        with closing(sqlite3.connect(f"file:{store}?immutable=1", uri=True)) as connection:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        found = str(error)
-    if found != "ok":
-        raise Failure(f"the store in {source} is damaged ({found}): use another backup", FAILED)
+        verify(store)
+    except StoreError as error:
+        raise Failure(str(error).replace(str(store), str(source)), FAILED) from None
 
 
 def _swap(home: "Home", folder: Path, names: list[str]) -> Path | None:
