@@ -1,10 +1,23 @@
 """The core's own endpoints, all in one list."""
 
 from gateway_core.edge.access import Access
+from gateway_core.edge.accounts import AccountEndpoints
+from gateway_core.edge.admin import AdminEndpoints
+from gateway_core.edge.calls import CallEndpoints
+from gateway_core.edge.health import HealthEndpoints
 from gateway_core.edge.host import Host
+from gateway_core.edge.keys import KeyEndpoints
+from gateway_core.edge.models import ModelEndpoints
 from gateway_core.ports import Endpoint
 
 
-def core_endpoints(_host: Host, _access: Access) -> list[Endpoint]:
+def core_endpoints(host: Host, access: Access) -> list[Endpoint]:
     """Every endpoint but the chat endpoint, which is served before the router."""
-    return []
+    return [
+        *ModelEndpoints(host, access).endpoints(),
+        *CallEndpoints(host).endpoints(),
+        *KeyEndpoints(host).endpoints(),
+        *AccountEndpoints(host).endpoints(),
+        *AdminEndpoints(host).endpoints(),
+        *HealthEndpoints(host).endpoints(),
+    ]

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from starlette.types import ASGIApp
 
+from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet
@@ -22,6 +23,8 @@ class Host(Protocol):
     #: A shutdown has begun: no new calls.
     draining: bool
 
+    @property
+    def loaded(self) -> LoadedConfig: ...
     @property
     def services(self) -> Services: ...
     @property

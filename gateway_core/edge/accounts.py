@@ -1,0 +1,160 @@
+"""/v1/admin/accounts: who is billed and limited."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway_core.clock import iso
+from gateway_core.config_decode import nearest
+from gateway_core.edge import answers
+from gateway_core.edge.bodies import amount, checked_query, decoded, name_of, page_size
+from gateway_core.edge.host import Host
+from gateway_core.edge.names import ACCOUNT_ID, find_account
+from gateway_core.errors import InvalidRequest
+from gateway_core.ids import new_id
+from gateway_core.money import Units, usd
+from gateway_core.ports import Endpoint
+from gateway_core.types import Account, Principal
+
+_MAX_LIMIT = 1_000_000_000
+
+
+class NewAccount(msgspec.Struct, frozen=True):
+    """The body of a creation. Amounts in USD as text."""
+
+    name: str
+    credit_usd: str | None = None
+    cap_usd: str | None = None
+
+
+class ModelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of one model."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+
+
+class AccountChange(msgspec.Struct, frozen=True):
+    """The body of a change: what is absent stays. `limits` names models; null takes a model's limits away."""
+
+    suspended: bool | UnsetType = UNSET
+    credit_usd: str | UnsetType = UNSET
+    cap_usd: str | UnsetType | None = UNSET
+    limits: Mapping[str, ModelLimits | None] | UnsetType = UNSET
+
+
+class AccountEndpoints:
+    """Handlers for accounts; a path names one by name or id."""
+
+    def __init__(self, host: Host) -> None:
+        self._services = host.services
+        self._directory = host.services.store.directory
+
+    def endpoints(self) -> list[Endpoint]:
+        """All of them."""
+        path = "/v1/admin/accounts"
+        return [
+            Endpoint("GET", path, "operator", self.index, "All accounts."),
+            Endpoint("POST", path, "operator", self.create, "Creates an account."),
+            Endpoint("GET", path + "/{name}", "operator", self.show, "One account."),
+            Endpoint(
+                "PATCH", path + "/{name}", "operator", self.change, "Suspends, resumes, caps or limits an account."
+            ),
+        ]
+
+    async def index(self, request: Request, _principal: Principal | None) -> Response:
+        """Accounts in the order in which they were created."""
+        query = checked_query(request, "limit", "after")
+        size = page_size(query)
+        accounts = await self._directory.accounts(after=query.get("after", ""), limit=size + 1)
+        return answers.page([described(account) for account in accounts], size, lambda row: row["id"])
+
+    async def create(self, request: Request, principal: Principal | None) -> Response:
+        """A new account. Raises Conflict where there is one of that name."""
+        body = await decoded(request, NewAccount)
+        account = Account(
+            id=new_id(ACCOUNT_ID),
+            name=_account_name(body.name),
+            created_at=self._services.clock.now_ms(),
+            cap=amount(body.cap_usd, "cap_usd"),
+            monthly_credit=amount(body.credit_usd, "credit_usd") or Units(0),
+        )
+        await self._directory.create_account(account, _actor(principal))
+        return answers.json(described(account), 201)
+
+    async def show(self, request: Request, _principal: Principal | None) -> Response:
+        """One account."""
+        return answers.json(described(await find_account(self._directory, request.path_params["name"])))
+
+    async def change(self, request: Request, principal: Principal | None) -> Response:
+        """What the body names is changed, and nothing else; in force for the next call."""
+        body = await decoded(request, AccountChange)
+        account = await find_account(self._directory, request.path_params["name"])
+        changes: dict[str, Any] = {}
+        if body.suspended is not UNSET:
+            changes["suspended"] = body.suspended
+        if body.credit_usd is not UNSET:
+            changes["monthly_credit"] = amount(body.credit_usd, "credit_usd")
+        if body.cap_usd is not UNSET:
+            changes["cap"] = amount(body.cap_usd, "cap_usd")
+        if body.limits is not UNSET:
+            changes["limits"] = self._limits(account, body.limits)
+        if not changes:
+            raise InvalidRequest("Nothing to change: name at least one field.")
+        changed = msgspec.structs.replace(account, **changes)
+        if changed != account:
+            await self._directory.update_account(changed, _actor(principal), _action(account, changed))
+        return answers.json(described(changed))
+
+    def _limits(self, account: Account, given: Mapping[str, ModelLimits | None]) -> dict[str, dict[str, int]]:
+        limits = {model: dict(each) for model, each in account.limits.items()}
+        known = self._services.config.models
+        for model, each in given.items():
+            if model not in known and model not in limits:
+                raise InvalidRequest(f"There is no model of that name{nearest(model, known)}", param="limits")
+            chosen = {} if each is None else {"rpm": each.rpm, "tpm": each.tpm}
+            values = {unit: number for unit, number in chosen.items() if number is not None}
+            for unit, number in values.items():
+                if not 1 <= number <= _MAX_LIMIT:
+                    param = f"limits.{model}.{unit}"
+                    raise InvalidRequest(f"'{param}' must be a whole number from 1 to {_MAX_LIMIT}.", param=param)
+            if values:
+                limits[model] = values
+            else:
+                limits.pop(model, None)
+        return limits
+
+
+def described(account: Account) -> dict[str, Any]:
+    """An account as it is shown."""
+    return {
+        "id": account.id,
+        "object": "account",
+        "name": account.name,
+        "credit_usd": usd(account.monthly_credit),
+        "cap_usd": None if account.cap is None else usd(account.cap),
+        "suspended": account.suspended,
+        "limits": account.limits,
+        "created_at": iso(account.created_at),
+    }
+
+
+def _account_name(text: str) -> str:
+    name = name_of(text)
+    if name.startswith(ACCOUNT_ID):
+        raise InvalidRequest(f"A name cannot begin with '{ACCOUNT_ID}': ids do.", param="name")
+    return name
+
+
+def _action(before: Account, after: Account) -> str:
+    if before.suspended == after.suspended:
+        return "account.update"
+    return "account.suspend" if after.suspended else "account.resume"
+
+
+def _actor(principal: Principal | None) -> str:
+    return "" if principal is None else principal.bearer_id

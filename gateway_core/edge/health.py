@@ -1,0 +1,50 @@
+"""/healthz and /readyz: alive, and fit to serve."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway_core.edge import answers
+from gateway_core.edge.host import Host
+from gateway_core.errors import StoreError
+from gateway_core.ports import Endpoint
+from gateway_core.types import Principal
+
+
+class HealthEndpoints:
+    """Handlers for whoever watches the gateway. They say nothing that a stranger may not know."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def endpoints(self) -> list[Endpoint]:
+        """All of them."""
+        return [
+            Endpoint("GET", "/healthz", "public", self.health, "The process answers."),
+            Endpoint("GET", "/readyz", "public", self.ready, "Calls can be served; 503 where they cannot."),
+        ]
+
+    async def health(self, _request: Request, _principal: Principal | None) -> Response:
+        """Always 200."""
+        return answers.json({"status": "ok"})
+
+    async def ready(self, _request: Request, _principal: Principal | None) -> Response:
+        """200 where the store would acknowledge a commit, a provider is on, and no shutdown has begun."""
+        host = self._host
+        checks = {
+            "serving": not host.draining,
+            "store": await self._store(),
+            "providers": bool(host.services.providers),
+            "sinks": bool(host.dispatch.emit_audit),
+        }
+        # Without a sink records stay in the store and are delivered later: worth knowing, no reason to be taken out.
+        ready = checks["serving"] and checks["store"] and checks["providers"]
+        status = "ready" if ready else "draining" if host.draining else "unready"
+        return answers.json(
+            {"status": status, "checks": checks}, 200 if ready else 503, None if ready else {"retry-after": "5"}
+        )
+
+    async def _store(self) -> bool:
+        try:
+            return await self._host.services.store.ready()
+        except StoreError:
+            return False
