@@ -17,7 +17,7 @@ from gateway_core.edge.names import ACCOUNT_ID, find_account
 from gateway_core.errors import InvalidRequest
 from gateway_core.ids import new_id
 from gateway_core.money import Units, usd
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Directory, Endpoint
 from gateway_core.types import Account, Principal
 
 _MAX_LIMIT = 1_000_000_000
@@ -52,7 +52,10 @@ class AccountEndpoints:
 
     def __init__(self, host: Host) -> None:
         self._services = host.services
-        self._directory = host.services.store.directory
+
+    @property
+    def _directory(self) -> Directory:
+        return self._services.store.directory
 
     def endpoints(self) -> list[Endpoint]:
         """All of them."""

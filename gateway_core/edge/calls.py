@@ -20,7 +20,7 @@ class CallEndpoints:
     """Handlers for calls that have ended."""
 
     def __init__(self, host: Host) -> None:
-        self._ledger = host.services.store.ledger
+        self._store = host.services.store
 
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
@@ -33,7 +33,7 @@ class CallEndpoints:
     async def show(self, request: Request, principal: Principal | None) -> Response:
         """The audit record's body. Another account's call does not exist; nor does one that has not ended."""
         identifier = request.path_params["id"]
-        row = await self._ledger.find(identifier) if _REQUEST_ID.fullmatch(identifier) else None
+        row = await self._store.ledger.find(identifier) if _REQUEST_ID.fullmatch(identifier) else None
         if row is None or principal is None or not _made_by(row, principal):
             raise NotFound("This account has no request of that id that has ended.")
         body = msgspec.json.decode(record_body(row.settlement, row.settled.credit_used, row.settled.overage))
