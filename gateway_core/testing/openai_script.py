@@ -1,0 +1,162 @@
+"""What the OpenAI-wire upstream answers: a script for each model, right or wrong in every way that matters."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+
+class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How requests for one model are answered. The default is a proper answer of a few words."""
+
+    model: str
+    #: Requests that it serves before it is used up; None: all.
+    times: int | None = None
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    #: Instead of a chat completion.
+    body: str | None = None
+    content_type: str | None = None
+    #: Data of the stream's events, instead of proper chunks.
+    events: tuple[str, ...] | None = None
+    text: str | None = None
+    words: int = 5
+    #: "proper", "none", or what to send as usage instead, also several one after the other.
+    usage: Literal["proper", "none"] | dict[str, Any] | list[Any] = "proper"
+    finish_reason: str | None = "stop"
+    done: bool = True
+    role: bool = True
+    #: Milliseconds before the head, and between two writes.
+    delay_ms: float = 0
+    gap_ms: float = 0
+    hang: Literal["never", "before_head", "after_head"] = "never"
+    #: After so many bytes of the body: a reset, or the connection's plain end.
+    reset_at: int | None = None
+    close_at: int | None = None
+    #: Bytes in one write; None: an event.
+    split: int | None = None
+    line_end: Literal["\n", "\r\n", "\r"] = "\n"
+    #: Comments, and lines of other fields, before every event.
+    comments: bool = False
+    #: No chunks and no length: the connection's end is the body's.
+    until_close: bool = False
+
+
+ID = "chatcmpl-upstream"
+CREATED = 1_700_000_000
+FINGERPRINT = "fp_upstream"
+
+
+def words_of(script: Script) -> list[str]:
+    """The answer's pieces."""
+    if script.text is not None:
+        return [piece for piece in (script.text[at : at + 4] for at in range(0, len(script.text), 4)) if piece]
+    return [f"{' ' if number else ''}word{number}" for number in range(script.words)]
+
+
+def usage_of(script: Script, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A proper usage object: words of the prompt, pieces of the answers."""
+    prompt = 3 + len(json.dumps(body["messages"]).split())
+    output = len(words_of(script)) * body.get("n", 1)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    }
+
+
+def plain_body(script: Script, body: Mapping[str, Any]) -> bytes:
+    """A whole answer."""
+    if script.body is not None:
+        return script.body.encode()
+    answer: dict[str, Any] = {
+        "id": ID,
+        "object": "chat.completion",
+        "created": CREATED,
+        "model": body["model"],
+        "choices": [_choice(index, script, body) for index in range(body.get("n", 1))],
+        "system_fingerprint": FINGERPRINT,
+        "service_tier": "default",
+    }
+    if script.usage != "none":
+        answer["usage"] = usage_of(script, body) if script.usage == "proper" else script.usage
+    return json.dumps(answer).encode()
+
+
+def _choice(index: int, script: Script, body: Mapping[str, Any]) -> dict[str, Any]:
+    call = _tool_call(body, index)
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(words_of(script)), "refusal": None}
+    if call is not None:
+        message |= {"content": None, "tool_calls": [call]}
+    reason = "tool_calls" if call is not None else script.finish_reason
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": reason}
+
+
+def _tool_call(body: Mapping[str, Any], index: int) -> dict[str, Any] | None:
+    """A call of the first tool, or of the named one, where tool_choice demands it."""
+    choice = body.get("tool_choice", "auto")
+    if choice in ("auto", "none"):
+        return None
+    name = choice["function"]["name"] if isinstance(choice, dict) else body["tools"][0]["function"]["name"]
+    return {"id": f"call_upstream{index}", "type": "function", "function": {"name": name, "arguments": '{"a": 1}'}}
+
+
+def events_of(script: Script, body: Mapping[str, Any]) -> list[bytes]:
+    """The stream's events as they are written."""
+    if script.events is not None:
+        data = list(script.events)
+    else:
+        usage_asked = (body.get("stream_options") or {}).get("include_usage")
+        data = [json.dumps(_chunk(body, *event, usage_asked=usage_asked)) for event in _chunks(script, body)]
+        if usage_asked and script.usage != "none":
+            data += [json.dumps(_chunk(body, [], usage)) for usage in _usages(script, body)]
+        if script.done:
+            data.append("[DONE]")
+    end = script.line_end
+    before = f": comment{end}event: message{end}id: 7{end}retry: 10{end}" if script.comments else ""
+    return [f"{before}data: {one}{end}{end}".encode() for one in data]
+
+
+def _usages(script: Script, body: Mapping[str, Any]) -> list[Any]:
+    if isinstance(script.usage, list):
+        return script.usage
+    return [usage_of(script, body) if script.usage == "proper" else script.usage]
+
+
+def _chunk(body: Mapping[str, Any], choices: Any, usage: Any = None, *, usage_asked: Any = True) -> dict[str, Any]:
+    chunk = {
+        "id": ID,
+        "object": "chat.completion.chunk",
+        "created": CREATED,
+        "model": body["model"],
+        "system_fingerprint": FINGERPRINT,
+        "choices": choices,
+    }
+    return {**chunk, "usage": usage} if usage_asked else chunk
+
+
+def _chunks(script: Script, body: Mapping[str, Any]) -> list[tuple[list[dict[str, Any]]]]:
+    """The choices of each chunk, several answers interleaved."""
+    count = body.get("n", 1)
+    calls = [_tool_call(body, index) for index in range(count)]
+    deltas: list[dict[str, Any]] = [{"content": word} for word in words_of(script)]
+    if calls[0] is not None:
+        function = calls[0]["function"]
+        opening = {**calls[0], "index": 0, "function": {"name": function["name"], "arguments": ""}}
+        deltas = [{"tool_calls": [opening]}]
+        for piece in ('{"a"', ": 1}"):
+            deltas.append({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
+    if script.role:
+        deltas.insert(0, {"role": "assistant", "content": None if calls[0] else ""})
+    events = [
+        ([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}],)
+        for delta in deltas
+        for index in range(count)
+    ]
+    reason = "tool_calls" if calls[0] else script.finish_reason
+    if reason is not None:
+        events += [([{"index": index, "delta": {}, "finish_reason": reason}],) for index in range(count)]
+    return events
