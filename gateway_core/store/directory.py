@@ -122,6 +122,8 @@ class SqliteDirectory:
         self._committer = committer
         self._readers = readers
         self._now_ms = now_ms
+        #: Rises with every change to an account or a key, before the change is acknowledged.
+        self.generation = 0
         self._accounts: Remembered[str, Account] = Remembered()
         self._digests: Remembered[bytes, Key] = Remembered()
         #: Key → its last use that was written or is to be; and those that the next commit takes along.
@@ -143,7 +145,7 @@ class SqliteDirectory:
             _log(books.db, entry)
             books.forget_account(account.id)
 
-        await write(self._committer, change)
+        await self._change(change)
 
     async def account(self, account_id: str) -> Account | None:
         """The account, from memory where it was read before."""
@@ -189,7 +191,7 @@ class SqliteDirectory:
             _log(db, entry)
             books.forget_account(account.id)
 
-        await write(self._committer, change, lambda: self._accounts.forget(lambda row: row.id == account.id))
+        await self._change(change, lambda: self._accounts.forget(lambda row: row.id == account.id))
 
     # ------------------------------------------------------------ keys
 
@@ -221,7 +223,7 @@ class SqliteDirectory:
             db.execute(f"INSERT INTO keys ({_KEY}, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             _log(db, entry)
 
-        await write(self._committer, change)
+        await self._change(change)
 
     async def key(self, key_id: str) -> Key | None:
         """The key of that id."""
@@ -262,7 +264,7 @@ class SqliteDirectory:
             books.db.execute(f"UPDATE keys SET {column} = ? WHERE id = ?", (at, key_id))  # one of two names
             _log(books.db, entry)
 
-        await write(self._committer, change, lambda: self._digests.forget(lambda row: row.id == key_id))
+        await self._change(change, lambda: self._digests.forget(lambda row: row.id == key_id))
 
     def touch_key(self, key_id: str, at: int) -> None:
         """Notes a key's last use; written with a later commit, at most once a minute."""
@@ -276,6 +278,14 @@ class SqliteDirectory:
             self._touches = TouchOp(self._committer.future())
             self._committer.ride(self._touches)
         self._touches.uses[key_id] = at
+
+    async def _change(self, change: Callable[[Transaction], None], forget: Callable[[], None] | None = None) -> None:
+        def done() -> None:
+            self.generation += 1
+            if forget:
+                forget()
+
+        await write(self._committer, change, done)
 
     # ------------------------------------------------------------ the operators' log
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway_core.errors import StoreCorrupt, StoreError
 from gateway_core.ids import new_id
-from gateway_core.ports import Clock
+from gateway_core.ports import Clock, Directory, Ledger, Records, Reports
 from gateway_core.store import backup, connections, migrations
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer, Op
@@ -36,10 +36,10 @@ _ALWAYS_CHECKED = ("migrations", "owners", "open_calls", "checkpoints", "state")
 class SqliteStore:
     """A store at `path`. Whoever opens it has the home's lock."""
 
-    ledger: SqliteLedger
-    directory: SqliteDirectory
-    records: SqliteRecords
-    reports: SqliteReports
+    ledger: Ledger
+    directory: Directory
+    records: Records
+    reports: Reports
 
     def __init__(self, path: Path, clock: Clock, window_ms: float = 2.0) -> None:
         self._path = path
@@ -58,13 +58,13 @@ class SqliteStore:
             books.close()
             raise StoreError(f"The store {self._path} cannot be read (SQLite: {error}).") from error
         self._committer = committer = Committer(books, self._window_ms, self._probe)
-        self.ledger = SqliteLedger(committer, self._readers, self.boot_id, self._clock)
+        self.ledger = ledger = SqliteLedger(committer, self._readers, self.boot_id, self._clock)
         self.directory = SqliteDirectory(committer, self._readers, self._clock.now_ms)
         self.records = SqliteRecords(committer, self._readers)
         self.reports = SqliteReports(self._readers)
         try:
             await write(committer, self._begin_boot)
-            await self.ledger.start()
+            await ledger.start()
         except BaseException:
             await self.close()
             raise
