@@ -33,7 +33,7 @@ def write(target: Path, files: Mapping[str, Path], facts: Mapping[str, Any]) -> 
         with os.fdopen(descriptor, "wb") as raw:
             with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 sums = {member: _sum(path) for member, path in files.items()}
-                _add(tar, _MANIFEST, json.dumps({"format": _FORMAT, **facts, "sha256": sums}, indent=2).encode())
+                _add(tar, _MANIFEST, json.dumps({**facts, "format": _FORMAT, "sha256": sums}, indent=2).encode())
                 for member, path in files.items():
                     tar.add(path, member, recursive=False, filter=_anonymous)
             raw.flush()
