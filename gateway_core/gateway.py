@@ -23,7 +23,7 @@ from gateway_core.providers import build_providers
 from gateway_core.services import Services
 from gateway_core.settle import Settler
 from gateway_core.tokens import Tokens
-from gateway_core.upstream import HttpUpstream
+from gateway_core.upstream import HttpxUpstream
 from gateway_core.usage import UsageCounter
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Gateway:
         self._pulse: asyncio.Task[None] | None = None
         store = plugins.store(config, home, clock)
         limiter = plugins.limiter(config, store, clock)
-        upstream = HttpUpstream(self.config.upstream)
+        upstream = HttpxUpstream(self.config.upstream)
         providers = build_providers(config, plugins, upstream)
         models = resolve_models(self.config, providers)
         self.services = Services(
