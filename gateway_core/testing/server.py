@@ -53,8 +53,9 @@ class ServedGateway:
 
     def spl(self, *arguments: str) -> str:
         """What a command of `spl` prints that is run against it."""
-        command = [str(SPL), *arguments, "--home", str(self.home)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        env = {**os.environ, "SPL_HOME": str(self.home)}
+        command = [str(SPL), *arguments]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, f"spl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
@@ -70,7 +71,7 @@ def serving(
 ) -> Iterator[ServedGateway]:
     """Serves `home` on a free port of 127.0.0.1 while the block lasts; `config` is TOML, default the shipped one."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = [str(SPL), "serve", "--home", str(home), "--port", "0", *arguments]
+    command = [str(SPL), "--home", str(home), "serve", "--port", "0", *arguments]
     if config is not None:
         file = home / "test.toml"
         file.write_text(config)

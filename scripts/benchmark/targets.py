@@ -95,13 +95,13 @@ def gateway(upstream_port: int, folder: Path) -> Target:
     spl(env, "account", "create", "bench", "--cap-usd", "1000000", config=config)
     secret = spl(env, "keys", "mint", "--account", "bench", "--name", "bench", config=config)["secret"]
     port = free_port()
-    command = [SPL, "serve", "--config", str(config), "--home", str(home), "--port", str(port)]
+    command = [SPL, "--config", str(config), "--home", str(home), "serve", "--port", str(port)]
     return Target("gateway", port, command, str(secret), env)
 
 
 def spl(env: dict[str, str], *arguments: str, config: Path) -> dict[str, object]:
     """One command of `spl` on the bench's home; its JSON."""
-    command = [SPL, *arguments, "--config", str(config), "-o", "json"]
+    command = [SPL, "--config", str(config), *arguments, "-o", "json"]
     done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Missing(f"`spl {' '.join(arguments)}` failed: {done.stderr.strip()[-500:]}")
