@@ -23,7 +23,7 @@ from gateway_core.providers import build_providers
 from gateway_core.services import Services
 from gateway_core.settle import Settler
 from gateway_core.tokens import Tokens
-from gateway_core.upstream import HttpxUpstream
+from gateway_core.upstream.httpx_upstream import HttpxUpstream
 from gateway_core.usage import UsageCounter
 
 log = logging.getLogger(__name__)
