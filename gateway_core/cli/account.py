@@ -28,7 +28,7 @@ COLUMNS = (
     Column("cap_usd", "CAP USD", number=True),
     Column("suspended", "SUSPENDED"),
     Column("limits", "LIMITS", show=_limits),
-    Column("created_at", "CREATED (UTC)", show=when),
+    Column("created_at", "CREATED (UTC)", show=when, detail=True),
 )
 
 

@@ -1,12 +1,32 @@
 """`spl capabilities`: models with their prices, limits and features."""
 
+from typing import Any
+
 import click
 
 from gateway_core.cli.options import connected, output_option
 from gateway_core.cli.output import Column, print_rows
 from gateway_core.cli.target import Target
 
-_COLUMNS = (Column("model", "MODEL"),)
+
+def _left(value: Any) -> str:
+    """A limit as "left/limit"."""
+    return f"{value['remaining']}/{value['limit']}" if value else ""
+
+
+_COLUMNS = (
+    Column("model", "MODEL"),
+    Column("family", "FAMILY"),
+    Column("price.input", "IN $/1M", number=True),
+    Column("price.output", "OUT $/1M", number=True),
+    Column("context_tokens", "CONTEXT", number=True),
+    Column("max_output_tokens", "OUTPUT", number=True, detail=True),
+    Column("features", "FEATURES"),
+    Column("tiers", "TIERS", detail=True),
+    Column("available", "YOURS"),
+    Column("requests_per_minute", "RPM LEFT", number=True, show=_left),
+    Column("tokens_per_minute", "TPM LEFT", number=True, show=_left),
+)
 
 
 @click.command(short_help="List models with prices, limits and features.")

@@ -11,8 +11,8 @@ import httpx2
 from gateway_core.cli.failure import CUT_SHORT, UNAVAILABLE, ApiFailure, Failure
 from gateway_core.cli.target import Target
 
-#: A plain answer of a slow model may take long; connecting may not.
-_TIMEOUT = httpx2.Timeout(900.0, connect=5.0)
+#: A slow model's plain answer and the backup of a large store take long; connecting does not.
+_TIMEOUT = httpx2.Timeout(3600.0, connect=5.0)
 
 #: How long a server that has the home may take until it answers.
 _PATIENCE = 5.0

@@ -19,13 +19,16 @@ _SAMPLE = 200
 
 
 class Column(NamedTuple):
-    """One column: a path into the row such as "body.model", its title, and whether it holds numbers."""
+    """One column: a path into the row such as "body.model", and its title."""
 
     path: str
     title: str
+    #: Aligned to the right, and never cut.
     number: bool = False
     #: How the value reads in a table; default: as text.
     show: Callable[[Any], str] | None = None
+    #: For CSV and for one thing's own page: a table would be too wide with it.
+    detail: bool = False
 
 
 def value_at(row: Row, path: str) -> Any:
@@ -244,7 +247,7 @@ def chosen(form: str | None, file: TextIO) -> str:
 
 
 def listing(form: str | None, columns: Sequence[Column], *, empty: str = "none", file: TextIO | None = None) -> Listing:
-    """Prints rows to `file` (standard output). JSON carries rows whole; tables and CSV the columns."""
+    """Prints rows to `file` (standard output). JSON carries rows whole, CSV all columns."""
     file = file or sys.stdout
     match chosen(form, file):
         case "json":
@@ -254,7 +257,7 @@ def listing(form: str | None, columns: Sequence[Column], *, empty: str = "none",
         case "csv":
             return Csv(file, columns)
         case _:
-            return Table(file, columns, empty)
+            return Table(file, [column for column in columns if not column.detail], empty)
 
 
 def print_rows(form: str | None, columns: Sequence[Column], rows: Iterable[Row], *, empty: str = "none") -> None:

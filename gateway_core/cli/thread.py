@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 1.0
 
-#: What fits a terminal; CSV has every field of a record.
-_TABLE = (
+_COLUMNS = (
+    Column("sequence", "NUMBER", detail=True),
+    Column("id", "RECORD", detail=True),
     Column("body.served_at", "SERVED (UTC)", show=when),
     Column("body.model", "MODEL"),
     Column("body.tier", "TIER"),
@@ -26,35 +27,28 @@ _TABLE = (
     Column("body.latency_ms", "MS", number=True),
     Column("body.outcome", "OUTCOME"),
     Column("body.request_id", "REQUEST"),
+    *(
+        Column(f"body.{field}", field, detail=True)
+        for field in (
+            "endpoint",
+            "stream_state",
+            "error_code",
+            "ttft_ms",
+            "provider",
+            "upstream_model",
+            "key_id",
+            "tokens_cached",
+            "tokens_cache_write",
+            "tokens_reasoning",
+            "tokens_generated",
+            "estimated",
+            "credit_used_usd",
+            "overage_usd",
+            "price_id",
+            "billed_by",
+        )
+    ),
 )
-_FIELDS = (
-    "served_at",
-    "request_id",
-    "model",
-    "tier",
-    "cost_usd",
-    "tokens_input",
-    "tokens_output",
-    "latency_ms",
-    "endpoint",
-    "stream_state",
-    "outcome",
-    "error_code",
-    "ttft_ms",
-    "provider",
-    "upstream_model",
-    "key_id",
-    "tokens_cached",
-    "tokens_cache_write",
-    "tokens_reasoning",
-    "tokens_generated",
-    "estimated",
-    "credit_used_usd",
-    "overage_usd",
-    "price_id",
-    "billed_by",
-)
-_CSV = tuple(Column(path, path) for path in ("sequence", "id", *(f"body.{field}" for field in _FIELDS)))
 
 
 class _Query(NamedTuple):
@@ -124,7 +118,7 @@ async def _print(api: "Api", query: _Query, follow: bool, form: str | None) -> N
     if follow and form == "json":
         form = "jsonl"
     rows = api.pages(query.path, limit=query.limit, **query.parameters)
-    with listing(form, _CSV if form == "csv" else _TABLE, empty="no records") as out:
+    with listing(form, _COLUMNS, empty="no records") as out:
         async for row in _followed(api, query, rows, out.flush) if follow else rows:
             out.row(row)
 

@@ -282,8 +282,9 @@ def test_what_a_killed_server_left_is_not_believed(tmp_path: Path) -> None:
 def test_following_needs_a_server_and_shows_what_comes(running_server: ServedGateway, tmp_path: Path) -> None:
     fails(3, r"--follow needs a running server.*", "thread", "records", THREAD, "--follow", home=tmp_path / "home")
     count = len(good("thread", "records", THREAD, home=running_server.home))
-    command = [SPL, "thread", "records", THREAD, "--follow", "--limit", str(count + 2), "--home", running_server.home]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+    command = [str(SPL), "thread", "records", THREAD, "--follow", "--limit", str(count + 2)]
+    env = {**os.environ, "SPL_HOME": str(running_server.home)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as follower:
         for text in ("one", "two"):
             good("chat", "demo", text, home=running_server.home)
         output, _ = follower.communicate(timeout=60)
@@ -310,9 +311,8 @@ def test_a_backup_restored_elsewhere_has_its_records_and_its_keys_work(tmp_path:
     with serving(old) as served:
         key = served.key
         good("chat", "demo", "Hello", home=old)
-        if with_server:
-            done = spl("backup", str(file), home=old)
-    if not with_server:
+        if not with_server:
+            served.stop()
         done = spl("backup", str(file), home=old)
     assert (done.returncode, done.stdout) == (0, "")
     assert "it holds secrets" in done.stderr

@@ -12,7 +12,7 @@ from gateway_core.cli import output
 from gateway_core.cli.output import Column, listing
 
 COLUMNS = (Column("name", "NAME"), Column("body.cost_usd", "COST", number=True), Column("models", "MODELS"))
-ROWS = (
+ROWS: tuple[output.Row, ...] = (
     {"name": "laptop", "body": {"cost_usd": "0.5"}, "models": ["demo", "gpt-4o"]},
     {"name": "日本語", "body": {"cost_usd": "12.25"}, "models": None},
 )
@@ -28,7 +28,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
 
-def printed(form: str | None, rows: tuple[dict[str, object], ...] = ROWS, file: io.StringIO | None = None) -> str:
+def printed(form: str | None, rows: tuple[output.Row, ...] = ROWS, file: io.StringIO | None = None) -> str:
     file = file or io.StringIO()
     with listing(form, COLUMNS, file=file, empty="no keys yet") as out:
         for row in rows:
@@ -70,6 +70,17 @@ def test_table_aligns_text_left_numbers_right_by_their_width_on_screen() -> None
         "laptop    0.5  demo, gpt-4o",
         "日本語  12.25",
     ]
+
+
+def test_details_are_for_csv_and_for_one_things_own_page() -> None:
+    columns = (Column("name", "NAME"), Column("id", "ID", detail=True))
+    shown = {}
+    for form in ("table", "csv"):
+        shown[form] = io.StringIO()
+        with listing(form, columns, file=shown[form]) as out:
+            out.row({"name": "a", "id": "1"})
+    assert shown["table"].getvalue() == "NAME\na\n"
+    assert shown["csv"].getvalue() == "name,id\na,1\n"
 
 
 def test_table_says_in_words_that_nothing_is_there() -> None:

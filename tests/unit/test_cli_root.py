@@ -196,7 +196,7 @@ def test_values() -> None:
         (options.MONTH, "2026-1"),
     ],
 )
-def test_values_that_are_refused(kind: click.ParamType, text: str) -> None:
+def test_values_that_are_refused(kind: click.ParamType[object], text: str) -> None:
     with pytest.raises(click.BadParameter):
         kind.convert(text, None, None)
 
