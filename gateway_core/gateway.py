@@ -64,10 +64,10 @@ class Gateway:
             clock=clock,
             log=logging.getLogger("spl"),
         )
-        settler = Settler(store.ledger, self.dispatch, self.tokens, clock)
+        settler = Settler(store, self.dispatch, self.tokens, clock)
         self.settler = settler
-        self.live = LiveStreams(store.ledger, self.dispatch, clock)
-        self.outbox = Outbox(store.records, self.dispatch.emit_audit, clock)
+        self.live = LiveStreams(store, self.dispatch, clock)
+        self.outbox = Outbox(store, self.dispatch.emit_audit, clock)
         self.pipeline = Pipeline(
             dispatch=self.dispatch,
             store=store,

@@ -15,7 +15,7 @@ from gateway_core.delivery import Delivery
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import AuthError, StoreError
 from gateway_core.interrupt import Interrupt
-from gateway_core.ports import Clock, Ledger
+from gateway_core.ports import Clock, Store
 from gateway_core.types import Hold, Route, StreamState
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class LiveStream:
 class LiveStreams:
     """Every open stream of one gateway."""
 
-    def __init__(self, ledger: Ledger, dispatch: Dispatch, clock: Clock) -> None:
-        self._ledger = ledger
+    def __init__(self, store: Store, dispatch: Dispatch, clock: Clock) -> None:
+        self._store = store
         self._dispatch = dispatch
         self._clock = clock
         self._streams: set[LiveStream] = set()
@@ -117,7 +117,7 @@ class LiveStreams:
         ]
         if rows or self._checkpointed:
             self._checkpointed = bool(rows)
-            await self._ledger.checkpoint(rows)
+            await self._store.ledger.checkpoint(rows)
 
     async def _comfort(self) -> None:
         now = self._clock.monotonic()

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from gateway_core.errors import StoreError
-from gateway_core.ports import Clock, RecordQuery, Records
+from gateway_core.ports import Clock, RecordQuery, Store
 from gateway_core.types import Record
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class SinkState:
 class Outbox:
     """Delivers every account's records to every sink."""
 
-    def __init__(self, records: Records, sinks: Iterable[tuple[str, Emit]], clock: Clock) -> None:
-        self._records = records
+    def __init__(self, store: Store, sinks: Iterable[tuple[str, Emit]], clock: Clock) -> None:
+        self._store = store
         self._clock = clock
         self.sinks = [SinkState(name, emit) for name, emit in sinks]
         self._tasks: list[asyncio.Task[None]] = []
@@ -51,10 +51,10 @@ class Outbox:
         """Takes up what the last run left, and runs until `stop`."""
         if not self.sinks:
             return
-        heads = await self._records.heads()
+        heads = await self._store.records.heads()
         for sink in self.sinks:
             for account_id, sequence in heads.items():
-                if await self._records.cursor(sink.name, account_id) < sequence:
+                if await self._store.records.cursor(sink.name, account_id) < sequence:
                     sink.behind[account_id] = sequence
             sink.wake.set()
             self._tasks.append(asyncio.create_task(self._run(sink), name=f"sink {sink.name}"))
@@ -100,8 +100,8 @@ class Outbox:
         """One batch of one account's records; a failure pauses this account and no other."""
         taken = 0
         try:
-            cursor = await self._records.cursor(sink.name, account_id)
-            batch = await self._records.read(RecordQuery(account_id=account_id, after=cursor, limit=BATCH))
+            cursor = await self._store.records.cursor(sink.name, account_id)
+            batch = await self._store.records.read(RecordQuery(account_id=account_id, after=cursor, limit=BATCH))
             try:
                 for record in batch:
                     async with asyncio.timeout(ATTEMPT):
@@ -109,7 +109,7 @@ class Outbox:
                     taken = record.sequence
             finally:
                 if taken:
-                    await self._records.advance(sink.name, account_id, taken)
+                    await self._store.records.advance(sink.name, account_id, taken)
         except Exception as error:  # noqa: BLE001  # a sink is isolated: whatever it raises, it is asked again later
             self._pause(sink, account_id, error)
             return

@@ -12,7 +12,7 @@ import msgspec
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import InternalError, InvalidRequest, QuotaExceeded
 from gateway_core.money import MAX_AMOUNT, Units
-from gateway_core.ports import Clock, Ledger, OpenCall
+from gateway_core.ports import Clock, OpenCall, Store
 from gateway_core.pricing import cost, worst_case
 from gateway_core.tokens import Tokens
 from gateway_core.types import (
@@ -50,8 +50,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 class Settler:
     """Takes holds and makes settlements."""
 
-    def __init__(self, ledger: Ledger, dispatch: Dispatch, tokens: Tokens, clock: Clock) -> None:
-        self._ledger = ledger
+    def __init__(self, store: Store, dispatch: Dispatch, tokens: Tokens, clock: Clock) -> None:
+        self._store = store
         self._dispatch = dispatch
         self._tokens = tokens
         self._clock = clock
@@ -87,7 +87,7 @@ class Settler:
         if hold.amount > MAX_AMOUNT:
             raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))
         try:
-            await self._ledger.hold(hold)
+            await self._store.ledger.hold(hold)
         except QuotaExceeded:
             return await self._tighter(call, facts, hold)
         return hold, None
@@ -101,13 +101,13 @@ class Settler:
             hold = _resized(hold, counted.input + media + facts.overhead_tokens, hold.output_tokens)
         limit = None
         if request.output_limit is None and hold.rates.output:
-            headroom = await self._ledger.headroom(hold)
+            headroom = await self._store.ledger.headroom(hold)
             if headroom is not None:
                 spare = headroom - worst_case(hold.input_tokens, 0, hold.rates)
                 limit = min(spare // (hold.rates.output * request.choices), facts.max_output_tokens)
                 if limit >= LEAST_OUTPUT:
                     hold = _resized(hold, hold.input_tokens, limit * request.choices)
-        await self._ledger.hold(hold)
+        await self._store.ledger.hold(hold)
         return hold, limit if limit is not None and limit < facts.max_output_tokens else None
 
     def settle(self, hold: Hold, end: End) -> "Future[Settled]":
@@ -117,7 +117,7 @@ class Settler:
         charge = min(delivered.charge, hold.amount)
         # What the provider charges for what nobody received, and what a cap keeps us from charging, is ours to bear.
         loss = max(0, produced.owed - delivered.owed) + (delivered.charge - charge)
-        return self._ledger.settle(
+        return self._store.ledger.settle(
             Settlement(
                 hold=hold,
                 usage=end.usage,
@@ -138,7 +138,7 @@ class Settler:
 
     async def recover(self) -> int:
         """Settles what no living owner holds as `gateway_restart`, from its last checkpoint. Gives their number."""
-        orphans = await self._ledger.orphans()
+        orphans = await self._store.ledger.orphans()
         for orphan in orphans:
             await self._recover(orphan)
         if orphans:
