@@ -25,13 +25,12 @@ MAX_OVERLAP_SECONDS = 30 * 86_400
 
 
 class NewKey(msgspec.Struct, frozen=True):
-    """The body of a minting. `expires` is a span such as "30d" or a date; `expires_at` an instant."""
+    """The body of a minting. `expires` is a span such as "30d", or a date or time."""
 
     name: str
     account: str | None = None
     cap_usd: str | None = None
     expires: str | None = None
-    expires_at: int | str | None = None
     scopes: tuple[Scope, ...] | None = None
     models: tuple[str, ...] | None = None
 
@@ -83,7 +82,7 @@ class KeyEndpoints:
             scopes=scopes,
             models=self._models(caller, body.models),
             cap=_tighter(caller.cap, amount(body.cap_usd, "cap_usd")),
-            expires_at=_tighter(caller.expires_at, _expiry(body, now)),
+            expires_at=_tighter(caller.expires_at, _expiry(body.expires, now)),
         )
         await self._add(key, secret, caller)
         return answers.json({**described(key, account), "secret": secret}, 201)
@@ -184,15 +183,12 @@ def _caller(principal: Principal | None) -> Principal:
     return principal
 
 
-def _expiry(body: NewKey, now: int) -> int | None:
-    if body.expires is not None and body.expires_at is not None:
-        raise InvalidRequest("Give either 'expires' or 'expires_at'.", param="expires")
-    param, value = ("expires", body.expires) if body.expires is not None else ("expires_at", body.expires_at)
-    if value is None:
+def _expiry(text: str | None, now: int) -> int | None:
+    if text is None:
         return None
-    at = instant(value, now, param, ahead=True)
+    at = instant(text, now, "expires")
     if at <= now:
-        raise InvalidRequest(f"Invalid value for '{param}': it is in the past.", param=param)
+        raise InvalidRequest("Invalid value for 'expires': it is in the past.", param="expires")
     return at
 
 
