@@ -14,7 +14,7 @@ def check_depth(body: bytes, value: Any) -> None:
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return  # not so many brackets in all: the usual case, for the price of two counts
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for node in level

@@ -112,15 +112,9 @@ class _Named(Struct):
     name: Name
 
 
-class _AllowedTool(Struct):
-    type: Name
-    function: _Named | None = None
-    custom: _Named | None = None
-
-
 class _AllowedTools(Struct):
     mode: Literal["auto", "required"]
-    tools: list[_AllowedTool]
+    tools: list[Object]
 
 
 class _ToolChoice(Struct):
@@ -254,8 +248,6 @@ def _check_tool_choice(choice: _ToolChoice) -> None:
     if choice.type == "allowed_tools" and choice.allowed_tools is None:
         raise _missing("tool_choice.allowed_tools")
     _check_kind(choice.type, choice, "tool_choice")
-    for index, tool in enumerate(choice.allowed_tools.tools if choice.allowed_tools else ()):
-        _check_kind(tool.type, tool, f"tool_choice.allowed_tools.tools[{index}]")
 
 
 def _check_parts(parts: list[_Part], place: str) -> int:
@@ -268,7 +260,7 @@ def _check_parts(parts: list[_Part], place: str) -> int:
     return media
 
 
-def _check_kind(kind: str, holder: _ToolCall | _ToolSpec | _ToolChoice | _AllowedTool, place: str) -> None:
+def _check_kind(kind: str, holder: _ToolCall | _ToolSpec | _ToolChoice, place: str) -> None:
     """A tool or a tool call has the object that its type names."""
     if kind in ("function", "custom") and getattr(holder, kind) is None:
         raise _missing(f"{place}.{kind}")

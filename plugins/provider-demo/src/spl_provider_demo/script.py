@@ -152,13 +152,12 @@ def _calls(body: Mapping[str, Any], text: str, index: int) -> tuple[ToolCall, ..
     choice = body.get("tool_choice") or "auto"
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         allowed = choice["allowed_tools"]
-        names = [tool[tool["type"]]["name"] for tool in allowed["tools"]]
-        tools = {name: tool for name, tool in tools.items() if name in names}
+        tools = {name: tool for name, tool in tools.items() if any(_names(one, name) for one in allowed["tools"])}
         choice = allowed.get("mode", "auto")
     if not tools or choice == "none" or _tool_results(body):
         return ()
     if isinstance(choice, dict):
-        wanted = [name for name in tools if name == choice.get(choice.get("type", ""), {}).get("name")]
+        wanted = [name for name in tools if _names(choice, name)]
         if not wanted:
             raise InvalidRequest("tool_choice names a function that is not among the tools.", param="tool_choice")
     else:
@@ -169,6 +168,11 @@ def _calls(body: Mapping[str, Any], text: str, index: int) -> tuple[ToolCall, ..
         wanted = wanted[:1]
     turn = f"{len(body['messages'])} {index} {text}"
     return tuple(_call(tools[name], name, text, f"{turn} {name}") for name in wanted)
+
+
+def _names(reference: Mapping[str, Any], name: str) -> bool:
+    """A reference to a tool, as tool_choice has them, names this one."""
+    return any(isinstance(named, dict) and named.get("name") == name for named in reference.values())
 
 
 def _mentions(text: str, name: str) -> bool:
