@@ -126,10 +126,10 @@ class Days:
 
     def left(self, now: int) -> int:
         """Microseconds until the next day begins."""
-        midnight = ((self.day + 1) * DAY_MS - self.wall) * 1000
-        if self.wall // DAY_MS < self.day:
-            return min(midnight, self.since + DAY - now)
-        return midnight
+        released = self.since + DAY - now
+        if (self.wall + released // 1000) // DAY_MS < self.day:
+            return released
+        return ((self.day + 1) * DAY_MS - self.wall) * 1000
 
 
 class Daily:

@@ -123,10 +123,8 @@ class Windows:
             excess = counter.used(now) + amount - window.limit
             if excess > 0:
                 full.append((window, counter.wait(now, excess)))
-        window, wait = next(((w, wait) for w, wait in full if w.day), full[0])
-        if not window.day:
-            wait = max(wait for _, wait in full)
-        seconds = max(1, -(-wait // SECOND))
+        window = next((window for window, _ in full if window.day), full[0][0])
+        seconds = max(1, -(-max(wait for _, wait in full) // SECOND))
         limit = f"{window.limit} {window.label}"
         return RateLimited(
             f"{limit}{_on(window)}; retry in {seconds}s",
