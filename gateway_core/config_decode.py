@@ -209,5 +209,7 @@ def _got(raw: Any) -> str:
 
 def _say(message: str) -> str:
     """msgspec's message in this program's words: the value itself is never repeated, it may be a secret."""
-    text = re.sub(r"`(\w+)`", lambda found: _WORDS.get(found[1], found[1]), message).partition(" - at ")[0]
+    words = re.compile(r"`([\w |]+)`")
+    text = words.sub(lambda found: " or ".join(_WORDS.get(each, each) for each in found[1].split(" | ")), message)
+    text = text.partition(" - at ")[0]
     return text[:1].lower() + text[1:]

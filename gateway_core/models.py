@@ -32,7 +32,7 @@ def merged(config: Config, name: str) -> ModelConfig:
     values = {
         field: getattr(known, field)
         for field in ModelConfig.__struct_fields__
-        if getattr(model, field) in (None, ()) and getattr(known, field) is not None
+        if getattr(model, field) is None or (field == "routes" and not model.routes)
     }
     return msgspec.structs.replace(model, **values)
 

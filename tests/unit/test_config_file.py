@@ -131,7 +131,7 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
         ({"upstream": {"retries": -1}}, "f.toml: upstream.retries: expected a whole number >= 0"),
         (model(context_tokens=0), 'f.toml: models."gpt-4.1".context_tokens: expected a whole number >= 1'),
         (model(price="gratis"), 'f.toml: models."gpt-4.1".price: expected "free", got something else'),
-        (model(price=3), 'f.toml: models."gpt-4.1".price: expected '),
+        (model(price=3), 'f.toml: models."gpt-4.1".price: expected text in quotes or a table or a list, got a whole'),
         (model(price={"input": "1"}), 'f.toml: models."gpt-4.1".price: the key "output" is missing'),
         (
             model(price=[{"input": 1, "output": "1"}]),

@@ -1,0 +1,78 @@
+"""Catalogue and configuration → the facts of what is served."""
+
+import logging
+from typing import Any, cast
+
+import pytest
+
+from gateway_core.config import Config
+from gateway_core.config_file import from_tables
+from gateway_core.models import merged, resolve_models
+from gateway_core.types import ModelFacts, Route
+
+
+class Live:
+    """A provider that is on."""
+
+    def __init__(self, vocabulary: str | None = None) -> None:
+        self.vocabulary = vocabulary
+
+    def tokenizer(self, model: str) -> str | None:
+        return self.vocabulary
+
+
+def config(models: dict[str, Any], catalogue: dict[str, Any] | None = None) -> Config:
+    providers = {name: {"plugin": "x"} for name in ("one", "two")}
+    return from_tables({"providers": providers, "models": models, "catalogue": catalogue or {}}).config
+
+
+def routes(*providers: str) -> list[dict[str, str]]:
+    return [{"provider": name, "model": f"m-{name}"} for name in providers]
+
+
+def resolve(made: Config, **live: Live) -> dict[str, ModelFacts]:
+    return resolve_models(made, cast("Any", live))
+
+
+def test_what_a_model_says_wins_over_the_catalogue_and_that_over_defaults() -> None:
+    known = {"context_tokens": 5000, "max_output_tokens": 600, "family": "f", "features": ["stream", "tools"]}
+    made = config({"m": {"routes": routes("one"), "max_output_tokens": 70, "tiers": ["paid"]}}, {"m": known})
+    facts = resolve(made, one=Live())["m"]
+    assert (facts.context_tokens, facts.max_output_tokens, facts.output_reservation) == (5000, 70, 4096)
+    assert (facts.family, facts.features, facts.tiers) == ("f", frozenset({"stream", "tools"}), frozenset({"paid"}))
+    assert facts.routes == (Route("one", "m-one"),)
+
+
+def test_an_empty_list_said_on_purpose_stays() -> None:
+    made = config({"m": {"routes": routes("one"), "features": [], "tiers": []}}, {"m": {"features": ["tools"]}})
+    facts = resolve(made, one=Live())["m"]
+    assert (facts.features, facts.tiers) == (frozenset(), frozenset())
+
+
+def test_routes_may_come_from_the_catalogue() -> None:
+    made = config({"m": {}}, {"m": {"routes": routes("one")}})
+    assert resolve(made, one=Live())["m"].routes == (Route("one", "m-one"),)
+
+
+def test_only_routes_whose_provider_is_on_are_kept_in_order() -> None:
+    made = config({"m": {"routes": routes("two", "one")}})
+    assert resolve(made, one=Live(), two=Live())["m"].routes == (Route("two", "m-two"), Route("one", "m-one"))
+    assert resolve(made, one=Live())["m"].routes == (Route("one", "m-one"),)
+
+
+def test_a_model_without_a_live_route_is_not_served_and_a_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    made = config({"m": {"routes": routes("one", "two")}, "n": {"routes": routes("two")}})
+    assert list(resolve(made, one=Live())) == ["m"]
+    assert "model n is not served: no provider of its routes is on (two)" in caplog.text
+
+
+def test_the_vocabulary_is_the_configured_one_or_the_provider_s() -> None:
+    made = config({"m": {"routes": routes("one")}, "n": {"routes": routes("one"), "tokenizer": "cl100k_base"}})
+    facts = resolve(made, one=Live("o200k_base"))
+    assert (facts["m"].tokenizer, facts["n"].tokenizer) == ("o200k_base", "cl100k_base")
+
+
+def test_a_model_that_the_catalogue_does_not_know_is_itself() -> None:
+    made = config({"m": {"routes": routes("one")}})
+    assert merged(made, "m") is made.models["m"]
