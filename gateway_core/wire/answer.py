@@ -79,7 +79,7 @@ class ChunkEncoder:
         pieces: list[bytes | msgspec.Raw] = []
         for chunk in chunks:
             choices = _one_line(chunk.choices)
-            if choices == b"[]":
+            if not choices.strip(b"[ ]"):
                 continue
             pieces += (self._head, choices)
             if chunk.extra:
