@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from gateway_core.cli.options import config_option, home_option
 from gateway_core.cli.output import style
 from gateway_core.cli.target import Target
+from gateway_core.errors import SplError
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,24 +53,54 @@ def serve(target: Target, host: str | None, port: int | None, workers: int) -> N
     home = Home(target.home)
     logs.configure()
     address = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    gateway = assemble(target, home, {"server": address})
-    with home.lock():
+    with _HeldLogs() as held:
+        gateway = assemble(target, home, {"server": address})
+        welcome = _Welcome(gateway, held)
         listening = gateway.config.server
-        welcome = _Welcome(gateway)
-        server.serve(gateway, home, address=listening.host, port=listening.port, announce=welcome.announce)
+        with home.lock():
+            server.serve(gateway, home, address=listening.host, port=listening.port, announce=welcome.announce)
+
+
+class _HeldLogs:
+    """Keeps what is logged until the server is up, so that a start that is refused says why in one line.
+
+    An error lets everything out at once.
+    """
+
+    def __enter__(self) -> Self:
+        import logging
+        from logging.handlers import MemoryHandler
+
+        self._root = logging.getLogger()
+        self._handlers = list(self._root.handlers)
+        self._memory = MemoryHandler(10_000, flushLevel=logging.ERROR, target=self._handlers[0])
+        self._root.handlers[:] = [self._memory]
+        return self
+
+    def release(self) -> None:
+        """From now on logs go where they belong; first what was kept."""
+        self._memory.flush()
+        self._root.handlers[:] = self._handlers
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, SplError):
+            self._memory.buffer.clear()
+        self.release()
 
 
 class _Welcome:
     """What is printed once calls are accepted."""
 
-    def __init__(self, gateway: "Gateway") -> None:
+    def __init__(self, gateway: "Gateway", held: _HeldLogs) -> None:
         self._gateway = gateway
+        self._held = held
         self._printing: asyncio.Task[None] | None = None
 
     def announce(self, url: str) -> None:
         """Called in the server's loop with its base URL."""
         import asyncio
 
+        self._held.release()
         self._printing = asyncio.get_running_loop().create_task(self._print(url))
         # Raised again where the loop logs it: nobody waits for this task.
         self._printing.add_done_callback(lambda printing: printing.cancelled() or printing.result())
