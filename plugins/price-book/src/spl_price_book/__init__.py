@@ -15,7 +15,7 @@ from gateway_core.types import Call, Cost, Rates, Usage
 log = logging.getLogger("spl_price_book")
 
 
-class Settings(msgspec.Struct, frozen=True):
+class PricingSettings(msgspec.Struct, frozen=True):
     """`[pricing]`: what customers pay on top of the provider's list price, as decimal text; "1" adds nothing."""
 
     markup: str = "1"
@@ -45,9 +45,9 @@ class Plugin:
 
     API = API
     SECTION = "pricing"
-    Settings = Settings
+    Settings = PricingSettings
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: PricingSettings) -> None:
         self._markup = settings.markup
         self._book: dict[str, Dated] = {}
 

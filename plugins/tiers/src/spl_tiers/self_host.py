@@ -15,7 +15,7 @@ OWN: frozenset[BearerKind] = frozenset({"self_host", "operator"})
 """Bearers that are on this tier whatever `[bearers] user_key` says."""
 
 
-class Settings(msgspec.Struct, frozen=True):
+class SelfHostSettings(msgspec.Struct, frozen=True):
     """`[tiers.self-host]`. What is absent is not limited."""
 
     requests_per_minute: Annotated[int, Meta(ge=1)] | None = None
@@ -32,9 +32,9 @@ class Plugin:
 
     API = API
     SECTION = f"tiers.{TIER}"
-    Settings = Settings
+    Settings = SelfHostSettings
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SelfHostSettings) -> None:
         self._requests_per_minute = settings.requests_per_minute
         self._cap = parse_cap(settings.cap_usd)
         self._kinds = OWN
