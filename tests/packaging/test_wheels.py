@@ -75,5 +75,5 @@ def test_the_installed_program_lists_its_plugins_and_answers_a_call(installed: A
     listed = json.loads(installed.run("spl", "plugins", "-o", "json"))
     declared = {name for distribution in distributions for name in distribution.project["entry-points"]["spl_gateway"]}
     assert {plugin["name"] for plugin in listed} == declared
-    assert [plugin for plugin in listed if plugin["state"] != "active"] == []
+    assert [plugin for plugin in listed if plugin["state"] != "on"] == []
     assert installed.run("spl", "chat", "demo", "Say three words").strip()
