@@ -21,10 +21,9 @@ def new_plugin(name: str, into: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """A new plugin in a checkout of nothing else."""
+    """A new plugin in a checkout without any other."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "gateway_core").mkdir()
-    (tmp_path / "gateway_core" / "__init__.py").touch()
+    (tmp_path / "gateway_core").symlink_to(ROOT / "gateway_core")
     assert new_plugin("my-probe", tmp_path / "plugins").returncode == 0
     return tmp_path / "plugins" / "my-probe"
 
