@@ -93,6 +93,13 @@ def _read(db: sqlite3.Connection, query: RecordQuery) -> list[Record]:
         if value is not None:
             sql.append(f"AND {condition}")
             values.append(value)
+    if query.since is not None and query.thread is not None:
+        # The index by time says where to begin, so that the last day of a long thread does not read all of it.
+        sql.append(
+            "AND sequence >= "
+            "(SELECT min(sequence) FROM records WHERE account_id = ? AND thread = ? AND created_at >= ?)"
+        )
+        values += [query.account_id, query.thread, query.since]
     sql.append("ORDER BY sequence LIMIT ?")
     values.append(query.limit)
     return [to_record(row) for row in db.execute(" ".join(sql), values)]

@@ -328,6 +328,8 @@ class StoreSuite:
 
         assert await read(after=1, limit=2) == [2, 3]
         assert await read(since=start + 1000, until=start + 3000) == [2, 3]
+        assert await read(since=start + 1000, until=start + 3000, thread=AUDIT_THREAD) == [2, 3]
+        assert await read(since=start + 9000, thread=AUDIT_THREAD) == []
         assert await read(model="a", thread=AUDIT_THREAD) == [2, 4]
         assert await read(thread="th_other") == []
 
