@@ -113,7 +113,11 @@ def set_up(group: str) -> None:
         command += ["--group", f"{ROOT / 'pyproject.toml'}:dev"]
     for folder in distributions():
         command += ["--editable", str(folder)]
-    run(command, "installing the gateway and its plugins")
+    done = attempt(command)
+    if done.returncode and "certificate" in done.stderr:
+        # uv brings its own certificates; behind a proxy with one of its own only the system's will do.
+        done = attempt([*command, "--system-certs"])
+    require(done, "installing the gateway and its plugins")
     remove_gone()
     UNFINISHED.unlink()
     STAMP.write_text(json.dumps({"group": group, "inputs": inputs(), "root": str(ROOT), "python": VERSION}))
@@ -183,10 +187,19 @@ def environment() -> dict[str, str]:
 
 
 def run(command: list[str], what: str) -> None:
-    """Runs one step quietly; on failure shows its last lines, without the addresses of anybody's registry."""
-    done = subprocess.run(
+    """Runs one step, which has to succeed."""
+    require(attempt(command), what)
+
+
+def attempt(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Runs one step quietly."""
+    return subprocess.run(
         command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
+
+
+def require(done: "subprocess.CompletedProcess[str]", what: str) -> None:
+    """Ends the set-up where a step failed: shows its last lines, without the addresses of anybody's registry."""
     if done.returncode == 0:
         return
     output = ADDRESS.sub("<registry>", done.stdout + done.stderr).strip().splitlines()
