@@ -19,6 +19,7 @@ from gateway_core.dispatch import Dispatch
 from gateway_core.errors import (
     AccountSuspended,
     GatewayError,
+    InsufficientScope,
     InternalError,
     InvalidBearer,
     ModelNotFound,
@@ -141,6 +142,8 @@ class Pipeline:
         principal = await self._dispatch.authenticate(client.credentials)
         if principal is None:
             raise InvalidBearer
+        if "inference" not in principal.scopes:
+            raise InsufficientScope("This needs a key with the scope `inference`.")
         account = await self._store.directory.account(principal.account_id)
         if account is None:
             raise InvalidBearer
