@@ -22,13 +22,13 @@ def _limits(value: Any) -> str:
 
 
 COLUMNS = (
-    Column("id", "ID"),
+    Column("id", "ID", whole=True),
     Column("name", "NAME"),
     Column("credit_usd", "CREDIT USD", number=True),
     Column("cap_usd", "CAP USD", number=True),
     Column("suspended", "SUSPENDED"),
     Column("limits", "LIMITS", show=_limits),
-    Column("created_at", "CREATED (UTC)", show=when, detail=True),
+    Column("created_at", "CREATED (UTC)", show=when, whole=True, detail=True),
 )
 
 

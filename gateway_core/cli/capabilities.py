@@ -16,7 +16,7 @@ def _left(value: Any) -> str:
 
 _COLUMNS = (
     Column("model", "MODEL"),
-    Column("family", "FAMILY"),
+    Column("family", "FAMILY", detail=True),
     Column("price.input", "IN $/1M", number=True),
     Column("price.output", "OUT $/1M", number=True),
     Column("context_tokens", "CONTEXT", number=True),

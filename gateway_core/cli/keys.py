@@ -6,24 +6,24 @@ from urllib.parse import quote
 import click
 
 from gateway_core.cli.options import DURATION, USD, connected, output_option, seconds_in
-from gateway_core.cli.output import Column, print_object, print_pages, when
+from gateway_core.cli.output import Column, day, print_object, print_pages, when
 from gateway_core.cli.target import Target
 
 PATH = "/v1/keys"
 SCOPES = ("inference", "owner", "operator", "records:write")
 
 COLUMNS = (
-    Column("id", "ID"),
+    Column("id", "ID", whole=True),
     Column("name", "NAME"),
-    Column("hint", "KEY"),
+    Column("hint", "KEY", detail=True),
     Column("account", "ACCOUNT", detail=True),
     Column("scopes", "SCOPES"),
     Column("models", "MODELS", detail=True),
     Column("cap_usd", "CAP USD", number=True),
     Column("created_at", "CREATED (UTC)", show=when, detail=True),
-    Column("expires_at", "EXPIRES (UTC)", show=when),
-    Column("revoked_at", "REVOKED (UTC)", show=when),
-    Column("last_used_at", "LAST USED (UTC)", show=when),
+    Column("expires_at", "EXPIRES", show=day, whole=True),
+    Column("revoked_at", "REVOKED", show=day, whole=True),
+    Column("last_used_at", "LAST USED", show=day, whole=True),
 )
 _MINTED = (Column("secret", "SECRET (shown this once)"), *COLUMNS)
 

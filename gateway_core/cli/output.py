@@ -27,6 +27,8 @@ class Column(NamedTuple):
     number: bool = False
     #: How the value reads in a table; default: as text.
     show: Callable[[Any], str] | None = None
+    #: Never cut: an id that is to be copied, an instant.
+    whole: bool = False
     #: For CSV and for one thing's own page: a table would be too wide with it.
     detail: bool = False
 
@@ -64,6 +66,11 @@ def when(value: Any) -> str:
 
         value = iso(value)
     return str(value or "").replace("T", " ")[:19]
+
+
+def day(value: Any) -> str:
+    """The UTC day of an instant, in a table."""
+    return when(value)[:10]
 
 
 def width_of(text: str) -> int:
@@ -221,7 +228,11 @@ class Table(_Base):
         room = shutil.get_terminal_size().columns - len(_GAP) * (len(widths) - 1)
         widths = list(widths)
         while sum(widths) > room:
-            text = [i for i, column in enumerate(self._columns) if not column.number and widths[i] > _NARROWEST]
+            text = [
+                i
+                for i, column in enumerate(self._columns)
+                if not column.number and not column.whole and widths[i] > _NARROWEST
+            ]
             if not text:
                 break
             widest = max(text, key=lambda i: widths[i])

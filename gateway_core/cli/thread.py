@@ -18,9 +18,9 @@ _POLL_SECONDS = 1.0
 _COLUMNS = (
     Column("sequence", "NUMBER", detail=True),
     Column("id", "RECORD", detail=True),
-    Column("body.served_at", "SERVED (UTC)", show=when),
+    Column("body.served_at", "SERVED (UTC)", show=when, whole=True),
     Column("body.model", "MODEL"),
-    Column("body.tier", "TIER"),
+    Column("body.tier", "TIER", detail=True),
     Column("body.tokens_input", "IN", number=True),
     Column("body.tokens_output", "OUT", number=True),
     Column("body.cost_usd", "COST USD", number=True),
@@ -70,7 +70,11 @@ def thread() -> None:
 @click.option("--until", type=INSTANT, help="Before this instant.")
 @click.option("--month", type=MONTH, help="One UTC month, e.g. 2026-11.")
 @click.option("--model", metavar="MODEL", help="Only calls of this model.")
-@click.option("--account", metavar="NAME", help="Another account's thread; needs the operator's key.")
+@click.option(
+    "--account",
+    metavar="NAME",
+    help="Whose thread; another's needs the operator's key.  [default: the account of the key that asks]",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.  [default: all]")
 @click.option("--follow", is_flag=True, help="Go on with what is recorded from now on; needs a running server.")
 @output_option

@@ -135,8 +135,10 @@ def test_a_call_its_record_and_the_published_line(home: Path) -> None:
     assert whole["choices"][0]["message"]["content"] == answer.strip()
     assert good("chat", "demo", "Hello there", "--no-stream", home=home) == answer
 
+    assert spl("chat", "demo", "-", "--system", "Be brief.", home=home, stdin="Hello there").stdout == answer
+
     records = good("thread", "records", THREAD, "-o", "json", home=home)
-    assert [record["body"]["model"] for record in records] == ["demo"] * 3
+    assert [record["body"]["model"] for record in records] == ["demo"] * 4
     assert {record["body"]["stream_state"] for record in records} == {"completed", None}
     usage = whole["usage"]
     assert records[1]["body"]["tokens_output"] == usage["completion_tokens"]
@@ -155,7 +157,7 @@ def test_a_call_its_record_and_the_published_line(home: Path) -> None:
     assert set(rows[0]) == {"sequence", "id", *records[0]["body"]}, "CSV has every field of a record"
     assert [row["request_id"] for row in rows] == [record["body"]["request_id"] for record in records]
     assert good("thread", "records", THREAD, "--until", "1d", home=home) == []
-    assert len(good("thread", "records", THREAD, "--since", "1d", "--model", "demo", home=home)) == 3
+    assert len(good("thread", "records", THREAD, "--since", "1d", "--model", "demo", home=home)) == 4
     assert good("thread", "records", THREAD, "--month", "2020-01", home=home) == []
     fails(1, r".*\[model_not_found, req_\w{26}\]", "chat", "no-such-model", "Hello", home=home)
 
@@ -223,10 +225,7 @@ def test_a_store_of_a_later_version_is_refused_in_one_line(tmp_path: Path) -> No
     home = tmp_path / "home"
     good("account", "list", home=home)
     with sqlite3.connect(Home(home).store_path) as db:
-        (version,) = db.execute("SELECT max(version) FROM migrations").fetchone()
-        db.execute(
-            "INSERT INTO migrations SELECT ?, name, checksum, applied_at FROM migrations LIMIT 1", (version + 1,)
-        )
+        db.execute("INSERT INTO migrations SELECT 9999, name, checksum, applied_at FROM migrations LIMIT 1")
     db.close()
     fails(3, r".*later version.*", "account", "list", home=home)
     fails(3, r".*later version.*", "serve", "--port", "0", home=home)

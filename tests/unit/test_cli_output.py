@@ -96,6 +96,14 @@ def test_table_fits_the_terminal_without_ever_cutting_a_number(plain: None, monk
     assert lines[1].count("…") == 2
 
 
+def test_what_is_to_be_copied_is_never_cut(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    file = Terminal()
+    with listing("table", (Column("id", "ID", whole=True), Column("name", "NAME")), file=file) as out:
+        out.row({"id": "x" * 20, "name": "y" * 20})
+    assert file.getvalue().splitlines()[1] == "x" * 20 + "  " + "y" * 7 + "…"
+
+
 def test_table_is_not_cut_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     assert "a" * 60 in printed("table", ({"name": "a" * 60},))
