@@ -298,3 +298,23 @@ def test_every_model_of_the_book_has_whole_facts() -> None:
         assert known.family in ("openai", "anthropic", "gemini"), name
         assert known.features, name
         assert set(known.features) <= {"stream", "tools", "vision", "json_schema", "reasoning"}, name
+
+
+# ---------------------------------------------------------------- whatever is written
+
+NAMES = """
+    server port host header_prefix public_url trusted_proxies providers p plugin api_key models m routes provider model
+    price input output valid_from catalogue plans limits rpm fee_usd plugins enabled tiers pricing include
+"""
+names = st.sampled_from(NAMES.split())
+anything = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=6) | st.sampled_from(["free", "env:A"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(names, anything, max_size=5))
+def test_whatever_is_configured_is_taken_or_refused_with_file_and_key(tables: dict[str, Any]) -> None:
+    for said in problems(tables):
+        assert said.startswith("f.toml: ")
