@@ -63,13 +63,13 @@ def failures(rows: Rows) -> int:
 
 def busy(rows: Rows) -> dict[str, float]:
     """What others took of the machine meanwhile, in cores: `foreign` processes, and `steal` by the host."""
-    seen: dict[str, list[float]] = {"foreign": [0.0], "steal": [0.0]}
+    seen: dict[str, list[float]] = {"foreign": [], "steal": []}
     for row in rows:
         for section in row.values():
             if isinstance(section, Mapping) and "wall_s" in section:
                 for name, values in seen.items():
                     values.append(section[f"{name}_cpu_util" if name == "foreign" else "steal_util"])
-    return {name: round(statistics.mean(values), 3) for name, values in seen.items()}
+    return {name: round(statistics.mean(values or [0.0]), 3) for name, values in seen.items()}
 
 
 def ratios(measured: Mapping[str, Mapping[str, Mapping[str, float]]], against: str) -> dict[str, float]:
