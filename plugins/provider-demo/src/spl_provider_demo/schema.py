@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-_MAX_NODES = 2_000
-_MAX_DEPTH = 12
+# Beyond these only what is required is made, and null or nothing where that is allowed …
+_ROOMY_DEPTH = 4
+_ROOMY_NODES = 1_000
+# … and beyond these nothing: the schema may have no finite instance.
+_MOST_DEPTH = 64
+_MOST_NODES = 4_000
 _FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -36,13 +40,13 @@ class _Maker:
     def make(self, schema: Any, name: str, depth: int) -> Any:
         """A value for one place; `name` is what strings are made of."""
         self._nodes += 1
-        schema = self._resolved(schema)
+        schema = self._resolved(schema, tight=self._tight(depth))
         for key in ("const", "default"):
             if key in schema:
                 return schema[key]
         for key in ("enum", "examples"):
-            if isinstance(schema.get(key), list) and schema[key]:
-                return schema[key][0]
+            if options := _list(schema.get(key)):
+                return options[0]
         kind = _kind(schema, tight=self._tight(depth))
         if kind == "object":
             return self._object(schema, depth)
@@ -55,29 +59,32 @@ class _Maker:
         return None if kind == "null" else _text(schema, name)
 
     def _tight(self, depth: int) -> bool:
-        return depth >= _MAX_DEPTH or self._nodes >= _MAX_NODES
+        return depth >= _ROOMY_DEPTH or self._nodes >= _ROOMY_NODES
 
-    def _resolved(self, schema: Any) -> Schema:
+    def _full(self, depth: int) -> bool:
+        return depth >= _MOST_DEPTH or self._nodes >= _MOST_NODES
+
+    def _resolved(self, schema: Any, *, tight: bool) -> Schema:
         """The schema with its references followed and one alternative chosen."""
-        for _ in range(_MAX_DEPTH):
+        for _ in range(_MOST_DEPTH):
             if not isinstance(schema, dict):
                 return {}
             if isinstance(schema.get("$ref"), str):
                 schema = self._target(schema["$ref"])
-            elif options := schema.get("anyOf") or schema.get("oneOf"):
+            elif options := _list(schema.get("anyOf")) or _list(schema.get("oneOf")):
                 rest = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
-                schema = {**rest, **_preferred(options)}
-            elif parts := schema.get("allOf"):
-                schema = self._merged({k: v for k, v in schema.items() if k != "allOf"}, parts)
+                schema = {**rest, **_preferred(options, tight=tight)}
+            elif parts := _list(schema.get("allOf")):
+                schema = self._merged({k: v for k, v in schema.items() if k != "allOf"}, parts, tight=tight)
             else:
                 return schema
         return {}
 
-    def _merged(self, base: dict[str, Any], parts: Any) -> dict[str, Any]:
-        for part in parts if isinstance(parts, list) else ():
-            resolved = self._resolved(part)
-            properties = {**base.get("properties", {}), **resolved.get("properties", {})}
-            required = [*base.get("required", []), *resolved.get("required", [])]
+    def _merged(self, base: dict[str, Any], parts: list[Any], *, tight: bool) -> dict[str, Any]:
+        for part in parts:
+            resolved = self._resolved(part, tight=tight)
+            properties = {**_dict(base.get("properties")), **_dict(resolved.get("properties"))}
+            required = [*_list(base.get("required")), *_list(resolved.get("required"))]
             base = {**base, **resolved, "properties": properties, "required": required}
         return base
 
@@ -89,33 +96,43 @@ class _Maker:
         return node
 
     def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
-        properties = schema.get("properties")
-        required = schema.get("required") or []
+        required = _list(schema.get("required"))
         result: dict[str, Any] = {}
-        for name, child in properties.items() if isinstance(properties, dict) else ():
-            if depth >= 2 * _MAX_DEPTH or self._nodes >= 2 * _MAX_NODES:
-                break  # a schema without a finite instance
-            if name in required or not self._tight(depth + 6):
+        for name, child in _dict(schema.get("properties")).items():
+            if self._full(depth):
+                break
+            if name in required or not self._tight(depth):
                 result[name] = self.make(child, name, depth + 1)
         return result
 
     def _array(self, schema: Schema, name: str, depth: int) -> list[Any]:
         least = schema.get("minItems", 0)
-        count = max(int(least), 0 if self._tight(depth + 6) else 1) if isinstance(least, int) else 1
-        prefix = schema.get("prefixItems") or []
+        count = max(int(least), 0 if self._tight(depth) else 1) if isinstance(least, int) else 1
+        prefix = _list(schema.get("prefixItems"))
         result = []
         for index in range(min(max(count, len(prefix)), 100)):
-            if self._nodes >= 2 * _MAX_NODES or depth >= 2 * _MAX_DEPTH:
+            if self._full(depth):
                 break
             child = prefix[index] if index < len(prefix) else schema.get("items", {})
             result.append(self.make(child, name, depth + 1))
         return result
 
 
-def _preferred(options: Any) -> dict[str, Any]:
-    """The first alternative that is not null."""
-    choices = [option for option in options if isinstance(option, dict)] if isinstance(options, list) else []
-    return next((option for option in choices if option.get("type") != "null"), choices[0] if choices else {})
+def _dict(value: Any) -> dict[str, Any]:
+    """What stands where a schema should have an object; schemas come from clients, unchecked."""
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    """What stands where a schema should have an array."""
+    return value if isinstance(value, list) else []
+
+
+def _preferred(options: list[Any], *, tight: bool) -> dict[str, Any]:
+    """The first alternative that is not null; null where there is no room left."""
+    choices = [option for option in options if isinstance(option, dict)]
+    wanted = [option for option in choices if (option.get("type") == "null") == tight]
+    return next(iter(wanted or choices), {})
 
 
 def _kind(schema: Schema, *, tight: bool) -> str:
