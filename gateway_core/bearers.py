@@ -26,6 +26,7 @@ _IMPLIED: dict[Scope, frozenset[Scope]] = {
     "inference": frozenset({"inference"}),
     "owner": frozenset({"owner", "inference"}),
     "operator": frozenset({"operator", "owner", "inference"}),
+    "records:read": frozenset({"records:read"}),
     "records:write": frozenset({"records:write"}),
 }
 

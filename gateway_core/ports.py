@@ -19,6 +19,7 @@ from gateway_core.types import (
     Chunk,
     Completion,
     Hold,
+    Instance,
     Key,
     LimitState,
     Principal,
@@ -291,6 +292,36 @@ class Directory(Protocol):
 
 
 
+class Instances(Protocol):
+    """Registered issuers of bearers, and the bearers of theirs that were revoked one by one."""
+
+    #: Rises with every change, before it is acknowledged: what was verified under a lower number is looked up again.
+    generation: int
+
+    async def add(self, instance: Instance, actor: str) -> None:
+        """Raises NotFound for an unknown account, Conflict where the id is taken or the account has a push URL."""
+
+    async def find(self, instance_id: str) -> Instance | None:
+        """The instance of that id, from memory where it was read before; revoked ones, too."""
+
+    async def page(self, account_id: str | None = None, *, after: str = "", limit: int = -1) -> list[Instance]:
+        """Instances of one account or of all, in the order of their ids, those after `after`; all where negative."""
+
+    async def update(self, instance: Instance, actor: str, action: str) -> None:
+        """Replaces name, pinned keys, URLs, cap and revocation. Raises NotFound and Conflict."""
+
+    async def keep_jwks(self, instance_id: str, jwks: str, fetched_at: int) -> None:
+        """Keeps the set that was fetched last. Raises the generation only where it differs from the one before."""
+
+    async def home(self, account_id: str) -> Instance | None:
+        """The account's instance that records are sent to, from memory where it was asked for before."""
+
+    async def revoke_jti(self, instance_id: str, jti: str, expires_at: int, actor: str) -> None:
+        """Ends one bearer before its time; forgotten once it would have expired (milliseconds) anyway."""
+
+    async def is_revoked(self, instance_id: str, jti: str) -> bool: ...
+
+
 class Records(Protocol):
     """Threads of immutable records, chained per account."""
 
@@ -354,6 +385,7 @@ class Store(Protocol):
 
     ledger: Ledger
     directory: Directory
+    instances: Instances
     records: Records
     reports: Reports
 
@@ -394,7 +426,7 @@ class Sink(Protocol):
 # ---------------------------------------------------------------- routes
 
 
-Gate = Literal["public", "caller", "inference", "owner", "operator", "records:write"]
+Gate = Literal["public", "caller", "inference", "owner", "operator", "records:read", "records:write"]
 """Who may call an endpoint: anyone without looking (`public`), any caller that is authenticated, anonymous ones where
 that tier exists included (`caller`), or a bearer with the named scope."""
 

@@ -10,8 +10,10 @@ import msgspec
 
 from gateway_core.money import Units
 
-Scope = Literal["inference", "owner", "operator", "records:write"]
-BearerKind = Literal["user_key", "instance", "self_host", "anonymous", "operator"]
+Scope = Literal["inference", "owner", "operator", "records:read", "records:write"]
+BearerKind = Literal["user_key", "instance", "self_host", "gateway", "anonymous", "operator"]
+InstanceKind = Literal["instance", "self_host", "gateway"]
+"""instance: provisioned by us; self_host: a customer's own, registered; gateway: one that sends us records."""
 StreamState = Literal[
     "completed", "client_disconnect", "provider_error", "key_revoked", "gateway_shutdown", "gateway_restart"
 ]
@@ -305,6 +307,30 @@ class Key(msgspec.Struct, frozen=True):
     expires_at: int | None = None
     revoked_at: int | None = None
     last_used_at: int | None = None
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """A registered issuer of bearers: another gateway like this one, known by its public keys.
+
+    Its keys are pinned at registration (`pinned_keys`), or fetched from `jwks_url`, of which `jwks` is the last good
+    answer; both are JWK Sets as JSON text.
+    """
+
+    #: `inst_` and the thumbprint (RFC 7638) of its first key.
+    id: str
+    account_id: str
+    kind: InstanceKind
+    name: str
+    created_at: int
+    pinned_keys: str | None = None
+    jwks_url: str | None = None
+    jwks: str | None = None
+    jwks_fetched_at: int | None = None
+    #: Where the account's records are sent to; None: it fetches them itself, or has none.
+    push_url: str | None = None
+    #: Its own monthly cap; None for none.
+    cap: Units | None = None
+    revoked_at: int | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -142,7 +142,7 @@ class SqliteDirectory:
             ).fetchone():
                 raise Conflict(f"There is an account {account.name} already.", param="name")
             books.db.execute(f"INSERT INTO accounts ({_ACCOUNT}) VALUES (?, ?, ?, ?, ?, ?, ?)", _account_row(account))
-            _log(books.db, entry)
+            write_entry(books.db, entry)
             books.forget_account(account.id)
 
         await self._change(change)
@@ -188,7 +188,7 @@ class SqliteDirectory:
                 "UPDATE accounts SET name = ?, suspended = ?, cap = ?, monthly_credit = ?, limits = ? WHERE id = ?",
                 (row[1], *row[3:], account.id),
             )
-            _log(db, entry)
+            write_entry(db, entry)
             books.forget_account(account.id)
 
         await self._change(change, lambda: self._accounts.forget(lambda row: row.id == account.id))
@@ -221,7 +221,7 @@ class SqliteDirectory:
             if db.execute("SELECT 1 FROM keys WHERE id = ? OR digest = ?", (key.id, digest)).fetchone():
                 raise Conflict(f"There is a key {key.id} already.")
             db.execute(f"INSERT INTO keys ({_KEY}, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-            _log(db, entry)
+            write_entry(db, entry)
 
         await self._change(change)
 
@@ -262,7 +262,7 @@ class SqliteDirectory:
             if row[0] is not None:
                 raise Conflict(f"Key {key_id} was revoked already.")
             books.db.execute(f"UPDATE keys SET {column} = ? WHERE id = ?", (at, key_id))  # one of two names
-            _log(books.db, entry)
+            write_entry(books.db, entry)
 
         await self._change(change, lambda: self._digests.forget(lambda row: row.id == key_id))
 
@@ -291,14 +291,15 @@ class SqliteDirectory:
 
     async def log(self, entry: LogEntry) -> None:
         """Adds a line."""
-        await write(self._committer, lambda books: _log(books.db, entry))
+        await write(self._committer, lambda books: write_entry(books.db, entry))
 
     async def log_entries(self, limit: int, *, skip: int = 0) -> list[LogEntry]:
         """The newest lines first, after `skip` of them."""
         return await self._readers.run(_log_entries, limit, skip)
 
 
-def _log(db: sqlite3.Connection, entry: LogEntry) -> None:
+def write_entry(db: sqlite3.Connection, entry: LogEntry) -> None:
+    """Adds a line to the operators' log, in the transaction of what it tells of."""
     db.execute(
         "INSERT INTO operator_log (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
         (entry.at, entry.actor, entry.action, entry.subject, json_text(entry.detail)),

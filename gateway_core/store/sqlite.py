@@ -9,11 +9,12 @@ from typing import Any
 
 from gateway_core.errors import StoreCorrupt, StoreError
 from gateway_core.ids import new_id
-from gateway_core.ports import Clock, Directory, Ledger, Records, Reports
+from gateway_core.ports import Clock, Directory, Instances, Ledger, Records, Reports
 from gateway_core.store import backup, connections, migrations
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer, Op
 from gateway_core.store.directory import SqliteDirectory, WriteOp, write
+from gateway_core.store.instances import SqliteInstances
 from gateway_core.store.ledger import SqliteLedger
 from gateway_core.store.readers import Readers
 from gateway_core.store.records import SqliteRecords
@@ -38,6 +39,7 @@ class SqliteStore:
 
     ledger: Ledger
     directory: Directory
+    instances: Instances
     records: Records
     reports: Reports
 
@@ -60,6 +62,7 @@ class SqliteStore:
         self._committer = committer = Committer(books, self._window_ms, self._probe)
         self.ledger = ledger = SqliteLedger(committer, self._readers, self.boot_id, self._clock)
         self.directory = SqliteDirectory(committer, self._readers, self._clock.now_ms)
+        self.instances = SqliteInstances(committer, self._readers, self._clock.now_ms)
         self.records = SqliteRecords(committer, self._readers)
         self.reports = SqliteReports(self._readers)
         try:

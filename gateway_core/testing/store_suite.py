@@ -17,6 +17,7 @@ from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import LogEntry, RecordQuery, Store
 from gateway_core.testing import samples
 from gateway_core.testing.clock import ManualClock
+from gateway_core.testing.instances_suite import InstancesSuite
 from gateway_core.types import AUDIT_THREAD, Account, Checkpoint, Hold, Key, Settlement, Usage
 
 MONTH = "2026-11"
@@ -76,7 +77,7 @@ async def spend(store: Store, held: Hold, charge: int) -> None:
     await store.ledger.settle(settlement(held, charge))
 
 
-class StoreSuite:
+class StoreSuite(InstancesSuite):
     """The contract of `ports.Store`."""
 
     def make(self, home: Path, clock: ManualClock) -> Store:

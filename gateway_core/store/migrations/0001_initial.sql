@@ -32,23 +32,25 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keys_by_account ON keys (account_id, id);
 
--- Registered issuers of bearers. `public_key` is the key pinned at registration (JWK JSON), `jwks` the last good set.
+-- Registered issuers of bearers. `pinned_keys` is the set pinned at registration, `jwks` the last good set that was
+-- fetched; both are JWK Sets (JSON).
 CREATE TABLE instances (
     id TEXT PRIMARY KEY,
     account_id TEXT NOT NULL REFERENCES accounts (id),
-    kind TEXT NOT NULL CHECK (kind IN ('instance', 'self_host')),
+    kind TEXT NOT NULL CHECK (kind IN ('instance', 'self_host', 'gateway')),
     name TEXT NOT NULL,
-    public_key TEXT,
+    pinned_keys TEXT,
     jwks_url TEXT,
     jwks TEXT,
     jwks_fetched_at INTEGER,
     push_url TEXT,
     cap INTEGER,
-    status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'revoked')),
     created_at INTEGER NOT NULL,
     revoked_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX instances_by_account ON instances (account_id, id);
+-- An account's records have one home.
+CREATE UNIQUE INDEX instances_one_home ON instances (account_id) WHERE push_url IS NOT NULL AND revoked_at IS NULL;
 
 CREATE TABLE revoked_jtis (
     issuer TEXT NOT NULL,
