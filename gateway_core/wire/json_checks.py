@@ -1,6 +1,8 @@
 """What a JSON decoder lets through and we do not: duplicate keys, and nesting without end."""
 
 import json
+import re
+from itertools import islice
 from typing import Any
 
 from gateway_core.errors import InvalidRequest
@@ -8,21 +10,34 @@ from gateway_core.errors import InvalidRequest
 MAX_DEPTH = 64
 """Objects and arrays inside each other, the body itself included."""
 
+MAX_NODES = 250_000
+"""Objects and arrays in all, where there are so many that they are counted."""
+
+_NAMED_UP_TO = 1024 * 1024
+"""Bytes of a body in which a repeated key is looked for, to name it: the look is slow."""
+
+# A backslash that is itself escaped begins nothing.
+_ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[aA]")
+
 
 def check_depth(body: bytes, value: Any) -> None:
-    """Raises InvalidRequest where `value`, decoded from `body`, is nested deeper than MAX_DEPTH."""
+    """Raises InvalidRequest where `value`, decoded from `body`, is nested deeper than MAX_DEPTH, or beyond measure."""
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return  # not so many brackets in all: the usual case, for the price of two counts
-    level = [value]
+    level, nodes = [value], 1
     for _ in range(MAX_DEPTH):
-        level = [
+        children = (
             child
             for node in level
             for child in (node.values() if isinstance(node, dict) else node)
             if isinstance(child, dict | list)
-        ]
+        )
+        level = list(islice(children, MAX_NODES))
         if not level:
             return
+        nodes += len(level)
+        if nodes >= MAX_NODES:
+            raise InvalidRequest(f"The request's JSON has {MAX_NODES} or more objects and arrays.")
     raise too_deep()
 
 
@@ -36,14 +51,18 @@ def check_duplicates(body: bytes, colons: int) -> None:
     encoded anew.
 
     A decoder drops all but the last of equal keys, and with each its colon. Our encoder writes every colon
-    literally, so as long as the body has none written as an escape (which begins \\u003), the number of colons
-    before and after is the same exactly where nothing was dropped. Only otherwise the slow and exact look is needed.
+    literally. So the colons of the body, with those written as an escape, are as many as before exactly where
+    nothing was dropped: no second look at the keys is needed.
     """
-    if body.count(b":") == colons and b"\\u003" not in body:
+    written = body.count(b":")
+    if b"\\u003" in body:
+        written += len(_ESCAPED_COLON.findall(body))
+    if written == colons:
         return
-    path = _duplicate(json.loads(body, object_pairs_hook=_Pairs, parse_int=str, parse_float=str))
-    if path is not None:
-        raise InvalidRequest(f"The key {path} appears more than once.", param=path)
+    path = None
+    if len(body) <= _NAMED_UP_TO:
+        path = _duplicate(json.loads(body, object_pairs_hook=_Pairs, parse_int=str, parse_float=str))
+    raise InvalidRequest(f"{path or 'A key'} appears more than once in its object.", param=path)
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway_core.errors import InvalidRequest
 from gateway_core.types import ROUTED_FIELDS
 from gateway_core.wire.chat import decode_request
-from gateway_core.wire.json_checks import MAX_DEPTH
+from gateway_core.wire.json_checks import MAX_DEPTH, MAX_NODES
 
 SPEC = json.loads((Path(__file__).parent / "data" / "openai_chat_request.json").read_text())
 USER = {"role": "user", "content": "hello"}
@@ -295,6 +295,18 @@ def test_a_repeated_key_is_found_wherever_and_however_it_is_written(value: Any, 
 def test_a_repeated_key_is_named(raw: bytes, param: str) -> None:
     # Where the last one is itself at fault, that may be said first.
     assert refusal(raw).param in (param, "messages")
+
+
+def test_a_repeated_key_in_a_large_body_is_found_too() -> None:
+    large = '"x": {"a": "' + "\\u003a:" * 200_000 + '", "b": 1'
+    assert "x" in decode_request((body()[:-1].decode() + f", {large}}}}}").encode()).body
+    refused = refusal((body()[:-1].decode() + f', {large}, "b": 1}}}}').encode())
+    assert ("more than once" in refused.message, refused.param) == (True, None)
+
+
+def test_the_number_of_objects_has_a_bound() -> None:
+    raw = body(x=None)[:-5] + b"[" + b"[]," * MAX_NODES + b"[]]}"
+    assert "objects and arrays" in refusal(raw).message
 
 
 @given(st.binary(max_size=200) | st.tuples(st.integers(0, 10**6), st.binary(max_size=3)))
