@@ -40,17 +40,19 @@ def merged(config: Config, name: str) -> ModelConfig:
 def resolve_models(config: Config, live: Mapping[str, Provider]) -> dict[str, ModelFacts]:
     """Facts of every model that has a route to a provider that is on, in the order of the configuration.
 
-    Each that has none is not served, and a line says so.
+    Those that have none are not served, and a line says so.
     """
     models: dict[str, ModelFacts] = {}
+    off: dict[str, list[str]] = {}
     for name in config.models:
         model = merged(config, name)
         routes = tuple(Route(route.provider, route.model) for route in model.routes if route.provider in live)
         if routes:
             models[name] = _facts(name, model, routes, live)
         else:
-            off = dict.fromkeys(route.provider for route in model.routes)
-            log.info("model %s is not served: no provider of its routes is on (%s)", name, ", ".join(off))
+            off.setdefault(", ".join(dict.fromkeys(route.provider for route in model.routes)), []).append(name)
+    for providers, names in off.items():
+        log.info("not served, because %s is off: %s", providers, ", ".join(names))
     return models
 
 

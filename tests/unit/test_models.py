@@ -64,7 +64,7 @@ def test_a_model_without_a_live_route_is_not_served_and_a_line_says_so(caplog: p
     caplog.set_level(logging.INFO)
     made = config({"m": {"routes": routes("one", "two")}, "n": {"routes": routes("two")}})
     assert list(resolve(made, one=Live())) == ["m"]
-    assert "model n is not served: no provider of its routes is on (two)" in caplog.text
+    assert "not served, because two is off: n" in caplog.text
 
 
 def test_the_vocabulary_is_the_configured_one_or_the_provider_s() -> None:
