@@ -39,8 +39,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._lingering = False
-        self._head_bytes = 0
-        self._whole_reads = 0
+        #: Bytes that came since the head began, but for those that are being parsed.
+        self._came = 0
+        self._parsing = 0
+        self._head_too_large = False
         self._discarded = 0
         self._extensions: dict[str, Any] = {}
 
@@ -54,11 +56,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A head that does not end is noticed here: the parser keeps a long line to itself."""
-        began_in_head = self._in_head
+        began_in_head, self._parsing = self._in_head, len(data)
         super().data_received(data)
         if began_in_head and self._in_head:
-            self._whole_reads += len(data)
-            if self._whole_reads > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._came += self._parsing
+            if self._came > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self._refuse_head()
         cycle: RequestResponseCycle | None = self.cycle  # uvicorn says that there always is one
         if self.deadline == math.inf and (cycle is None or cycle.response_complete):
@@ -69,21 +71,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = self._extensions
         self._in_head = True
-        self._head_bytes = self._whole_reads = 0
+        self._came = 0
         self.deadline = self.loop.time() + self._patience
 
-    def on_url(self, url: bytes) -> None:
-        """A part of its first line."""
-        self._count_head(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._count_head(len(name) + len(value) + 4)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """The head is whole; the body has its own time."""
+        """The head is whole; the body has its own time. What came in few bytes needs no adding up."""
+        if self._came + self._parsing > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
+            self._head_too_large = True
+            raise HeadTooLarge
         self._in_head, self._in_body, self._lingering = False, True, False
         self.deadline = self.loop.time() + self._patience
         super().on_headers_complete()
@@ -109,10 +104,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._lingering, self._discarded = True, 0
             self.deadline = self.loop.time() + LINGER_SECONDS
 
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise HeadTooLarge
+    def _head_size(self) -> int:
+        return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
 
     # ------------------------------------------------------------ refusals of the connection itself
 
@@ -130,7 +123,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the parser gives up."""
-        if self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_too_large:
             self._refuse_head()
         else:
             self._end(400, msg)
