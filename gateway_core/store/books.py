@@ -29,13 +29,28 @@ _UPSERT_HEAD = (
     "INSERT INTO heads (account_id, sequence, hash) VALUES (?, ?, ?) "
     "ON CONFLICT (account_id) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash"
 )
-_UPSERT_MONTH = "INSERT OR REPLACE INTO account_months VALUES (?, ?, ?, ?, ?, ?)"
-_UPSERT_BEARER = "INSERT OR REPLACE INTO bearer_months VALUES (?, ?, ?, ?)"
-_UPSERT_DAY = "INSERT OR REPLACE INTO rollups_daily VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Upserts, not REPLACE: that would remove the row first, and touch every index.
+_UPSERT_MONTH = (
+    "INSERT INTO account_months VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account_id, month) DO UPDATE SET "
+    "calls = excluded.calls, settled = excluded.settled, credit_granted = excluded.credit_granted, "
+    "credit_used = excluded.credit_used"
+)
+_UPSERT_BEARER = (
+    "INSERT INTO bearer_months VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (account_id, bearer_id, month) DO UPDATE SET settled = excluded.settled"
+)
+_COUNTS = (
+    "calls, input, output, cached, cache_write, reasoning, estimated_calls, generated_output, charge, credit_used, "
+    "overage, owed, loss"
+)
+_UPSERT_DAY = (
+    f"INSERT INTO rollups_daily (account_id, day, bearer_id, model, tier, {_COUNTS}) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (account_id, day, bearer_id, model, tier) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _COUNTS.split(", "))
+)
 _SELECT_DAY = (
-    "SELECT calls, input, output, cached, cache_write, reasoning, estimated_calls, generated_output, charge, "
-    "credit_used, overage, owed, loss FROM rollups_daily "
-    "WHERE account_id = ? AND day = ? AND bearer_id = ? AND model = ? AND tier = ?"
+    f"SELECT {_COUNTS} FROM rollups_daily WHERE account_id = ? AND day = ? AND bearer_id = ? AND model = ? AND tier = ?"
 )
 
 

@@ -121,6 +121,7 @@ CREATE TABLE rates (
     body TEXT NOT NULL UNIQUE
 ) STRICT;
 
+-- Wide and only appended to, so with a rowid (records, too): an append then moves no neighbours.
 CREATE TABLE ledger (
     id TEXT PRIMARY KEY,
     account_id TEXT NOT NULL,
@@ -168,7 +169,7 @@ CREATE TABLE ledger (
     acknowledged_bytes INTEGER,
     sequence INTEGER NOT NULL,  -- of its record in the account's chain; 0 where another instance writes the record
     CHECK (charge >= 0 AND charge <= hold_amount AND credit_used + overage = charge)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX ledger_by_time ON ledger (account_id, started_at);
 
 CREATE TABLE adjustments (
@@ -250,7 +251,7 @@ CREATE TABLE records (
     hash BLOB NOT NULL,
     origin TEXT NOT NULL,  -- "ledger", or who sent it
     PRIMARY KEY (account_id, sequence)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE UNIQUE INDEX records_by_id ON records (account_id, id);
 CREATE INDEX records_by_time ON records (account_id, thread, created_at);
 
