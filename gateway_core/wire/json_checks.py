@@ -2,7 +2,7 @@
 
 import json
 import re
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 from gateway_core.errors import InvalidRequest
@@ -11,33 +11,45 @@ MAX_DEPTH = 64
 """Objects and arrays inside each other, the body itself included."""
 
 MAX_NODES = 250_000
-"""Objects and arrays in all, where there are so many that they are counted."""
+"""Objects and arrays in all: more would hold up everybody else while they are decoded."""
 
 _NAMED_UP_TO = 1024 * 1024
 """Bytes of a body in which a repeated key is looked for, to name it: the look is slow."""
 
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 # A backslash that is itself escaped begins nothing.
 _ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[aA]")
 
 
-def check_depth(body: bytes, value: Any) -> None:
-    """Raises InvalidRequest where `value`, decoded from `body`, is nested deeper than MAX_DEPTH, or beyond measure."""
-    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
-        return  # not so many brackets in all: the usual case, for the price of two counts
-    level, nodes = [value], 1
+def count_brackets(body: bytes) -> int:
+    """How many objects and arrays the body can have at most. Raises InvalidRequest where there are too many of them."""
+    brackets = body.count(b"{") + body.count(b"[")
+    if brackets > MAX_NODES:
+        # Text may be full of them, too: only now is it worth its time to look outside of it.
+        outside = at = 0
+        for text in chain(_STRING.finditer(body), (None,)):
+            end = len(body) if text is None else text.start()
+            outside += body.count(b"{", at, end) + body.count(b"[", at, end)
+            if outside > MAX_NODES:
+                raise InvalidRequest(f"The request's JSON has more than {MAX_NODES} objects and arrays.")
+            at = end if text is None else text.end()
+    return brackets
+
+
+def check_depth(value: Any, brackets: int) -> None:
+    """Raises InvalidRequest where `value`, decoded from a body with so many brackets, is nested beyond MAX_DEPTH."""
+    if brackets <= MAX_DEPTH:
+        return  # the usual case
+    level = [value]
     for _ in range(MAX_DEPTH):
-        children = (
+        level = [
             child
             for node in level
             for child in (node.values() if isinstance(node, dict) else node)
             if isinstance(child, dict | list)
-        )
-        level = list(islice(children, MAX_NODES))
+        ]
         if not level:
             return
-        nodes += len(level)
-        if nodes >= MAX_NODES:
-            raise InvalidRequest(f"The request's JSON has {MAX_NODES} or more objects and arrays.")
     raise too_deep()
 
 

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from gateway_core.errors import InvalidRequest
 from gateway_core.types import ROUTED_FIELDS, ChatRequest
-from gateway_core.wire.json_checks import check_depth, check_duplicates, too_deep
+from gateway_core.wire.json_checks import check_depth, check_duplicates, count_brackets, too_deep
 
 MAX_LIMIT = 2**31
 """The largest output limit that is a number of tokens and not a mistake."""
@@ -211,6 +211,7 @@ def decode_request(body: bytes) -> ChatRequest:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     """The body's object, every value in it finite, valid and at a bounded depth."""
+    brackets = count_brackets(body)
     try:
         fields = _decode(body)
     except RecursionError:
@@ -221,7 +222,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"The request's body is not valid JSON: {reason}.") from None
     if not isinstance(fields, dict):
         raise InvalidRequest("The request's body must be a JSON object.")
-    check_depth(body, fields)
+    check_depth(fields, brackets)
     return fields
 
 

@@ -305,8 +305,14 @@ def test_a_repeated_key_in_a_large_body_is_found_too() -> None:
 
 
 def test_the_number_of_objects_has_a_bound() -> None:
-    raw = body(x=None)[:-5] + b"[" + b"[]," * MAX_NODES + b"[]]}"
-    assert "objects and arrays" in refusal(raw).message
+    for many in (b"[" + b"[]," * MAX_NODES + b"[]]}", b"[" * MAX_NODES * 2, b'"a\\"[", "b", {}' + b"[{" * MAX_NODES):
+        assert "objects and arrays" in refusal(body(x=None)[:-5] + many).message
+
+
+def test_brackets_in_text_are_no_objects() -> None:
+    for text in ("[{" * MAX_NODES, '\\"' + '"[{' * MAX_NODES):
+        assert decode_request(body(messages=[{"role": "user", "content": text}])).media == 0
+    assert "not valid JSON" in refusal(body()[:-1] + b', "a": "' + b'\\"[' * MAX_NODES * 2).message
 
 
 @given(st.binary(max_size=200) | st.tuples(st.integers(0, 10**6), st.binary(max_size=3)))
