@@ -183,6 +183,11 @@ class Pipeline:
             raise
         return Admitted(call, facts, routes, reservation, hold, limit, terms.unmetered)
 
+    def allowed(self, call: Call) -> tuple[ModelFacts, Terms]:
+        """The model that a call names and the terms it has there, or the refusal: for endpoints that only look."""
+        facts, _ = self._backend(call)
+        return facts, self._terms(call, facts)
+
     def _backend(self, call: Call) -> tuple[ModelFacts, Sequence[Route]]:
         name = call.request.model
         routes = self._dispatch.select_backend(call)

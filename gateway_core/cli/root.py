@@ -17,7 +17,7 @@ from gateway_core.errors import SplError
 SECTIONS = {
     "Run it": ("serve", "chat"),
     "Accounts and keys": ("account", "keys"),
-    "Look": ("models", "capabilities", "thread", "plugins", "config"),
+    "Look": ("models", "capabilities", "tokenize", "thread", "plugins", "config"),
     "Look after it": ("reconcile", "backup", "restore", "completion"),
 }
 """Every built-in command. `NAME` is the attribute `NAME` of `gateway_core.cli.NAME`, imported when it is needed."""

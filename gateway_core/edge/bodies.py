@@ -8,10 +8,10 @@ import msgspec
 from starlette.requests import Request
 
 from gateway_core.config_decode import nearest
-from gateway_core.edge.guard import too_large
+from gateway_core.edge.guard import read_body
 from gateway_core.errors import InvalidRequest
 from gateway_core.money import Units, parse_usd
-from gateway_core.wire.json_checks import check_depth, check_duplicates, too_deep
+from gateway_core.wire.json_checks import check_depth, check_duplicates, count_brackets, too_deep
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -29,11 +29,10 @@ _SPAN = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-async def decoded(request: Request, kind: type[T]) -> T:
-    """The body as a struct. Raises InvalidRequest naming the field, and the nearest known one for an unknown."""
-    body = await request.body()
-    if len(body) > MAX_BODY:
-        raise too_large(MAX_BODY)
+async def decoded(request: Request, kind: type[T], limit: int = MAX_BODY) -> T:
+    """The body as a struct. Raises InvalidRequest naming the field, and the nearest known one for an unknown; a body
+    of more than `limit` bytes is refused before it is read on."""
+    body = await read_body(request.scope, request.receive, limit)
     value = _json_object(body or b"{}")
     unknown = [name for name in value if name not in kind.__struct_encode_fields__]
     if unknown:
@@ -46,6 +45,7 @@ async def decoded(request: Request, kind: type[T]) -> T:
 
 
 def _json_object(body: bytes) -> dict[str, object]:
+    brackets = count_brackets(body)
     try:
         value = msgspec.json.decode(body)
         encoded = msgspec.json.encode(value)
@@ -55,7 +55,7 @@ def _json_object(body: bytes) -> dict[str, object]:
         raise InvalidRequest("The request's body is not valid JSON.") from None
     if not isinstance(value, dict):
         raise InvalidRequest("The request's body must be a JSON object.")
-    check_depth(body, value)
+    check_depth(value, brackets)
     check_duplicates(body, encoded.count(b":"))
     return value
 

@@ -8,6 +8,7 @@ from gateway_core.edge.health import HealthEndpoints
 from gateway_core.edge.host import Host
 from gateway_core.edge.keys import KeyEndpoints
 from gateway_core.edge.models import ModelEndpoints
+from gateway_core.edge.tokenize import TokenizeEndpoint
 from gateway_core.ports import Endpoint
 
 
@@ -15,6 +16,7 @@ def core_endpoints(host: Host, access: Access) -> list[Endpoint]:
     """Every endpoint but the chat endpoint, which is served before the router."""
     return [
         *ModelEndpoints(host, access).endpoints(),
+        *TokenizeEndpoint(host, access).endpoints(),
         *CallEndpoints(host).endpoints(),
         *KeyEndpoints(host).endpoints(),
         *AccountEndpoints(host).endpoints(),

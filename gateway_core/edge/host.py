@@ -9,6 +9,7 @@ from gateway_core.dispatch import Dispatch
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet
 from gateway_core.services import Services
+from gateway_core.tokens import Tokens
 
 REQUEST_ID = "spl.request_id"
 """Where a scope has the id of its request."""
@@ -33,6 +34,8 @@ class Host(Protocol):
     def plugins(self) -> PluginSet: ...
     @property
     def pipeline(self) -> Pipeline: ...
+    @property
+    def tokens(self) -> Tokens: ...
 
     def enter(self) -> None:
         """A call begins: a shutdown waits for it."""

@@ -8,10 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
-from typing import ParamSpec, TypeVar
-
-# The compiled part, which has no stubs: tiktoken.Encoding around it would keep the vocabulary in memory twice.
-from tiktoken._tiktoken import CoreBPE  # type: ignore[import-not-found]  # see above
+from typing import Any, ParamSpec, TypeVar
 
 from gateway_core.errors import ConfigError, InternalError
 
@@ -59,13 +56,17 @@ LONGEST = 1 << 20
 class Vocabulary:
     """Counts and encodes. Blocks for about 0.4 s per million characters, without the interpreter's lock."""
 
-    def __init__(self, name: str, core: CoreBPE) -> None:
+    def __init__(self, name: str, core: Any) -> None:
         self.name = name
         self._core = core
 
     @classmethod
     def load(cls, name: str) -> "Vocabulary":
         """Reads the vocabulary and checks it against its published checksum. Blocks for a third of a second."""
+        # The compiled part, which has no stubs: tiktoken.Encoding around it would keep the vocabulary in memory twice.
+        # Imported here since a start has no use for it.
+        from tiktoken._tiktoken import CoreBPE  # type: ignore[import-not-found]  # see above
+
         if name not in _PUBLISHED:
             raise ConfigError(f'there is no vocabulary "{name}"; shipped are {", ".join(sorted(VOCABULARIES))}')
         checksum, pattern = _PUBLISHED[name]

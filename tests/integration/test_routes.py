@@ -31,6 +31,7 @@ EXPECTED = {
     "GET /v1/models": "caller",
     "GET /v1/models/{id:path}": "caller",
     "GET /v1/capabilities": "public",
+    "POST /v1/tokenize-text": "caller",
     "GET /v1/requests/{id}": "caller",
     "GET /v1/keys": "owner",
     "POST /v1/keys": "owner",
