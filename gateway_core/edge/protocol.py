@@ -3,6 +3,7 @@
 There is no timer for each connection: the server looks at every connection's `deadline` twice a second.
 """
 
+import asyncio
 import http
 import math
 from typing import Any
@@ -23,6 +24,43 @@ LINGER_SECONDS = 2.0
 
 class HeadTooLarge(Exception):
     """The request's head passes the cap; raised through the parser, which ends the connection."""
+
+
+class OneWrite:
+    """A transport for one answer, which keeps its head until the first bytes follow: one system call, one packet.
+
+    Where none follow at once the head goes out alone.
+    """
+
+    __slots__ = ("_head", "_head_is_next", "_loop", "_transport", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._head_is_next = True
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Writes, or keeps the head for a moment."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif self._head_is_next and not data.startswith(b"HTTP/1.1 100 "):
+            self._head_is_next, self._head = False, data
+            self._loop.call_soon(self.flush)
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Writes what is kept."""
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Hangs up when everything is written."""
+        self.flush()
+        self._transport.close()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -82,6 +120,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body, self._lingering = False, True, False
         self.deadline = self.loop.time() + self._patience
         super().on_headers_complete()
+        # The answer begins in the task that was just made, so nothing is written yet.
+        self.cycle.transport = OneWrite(self.transport, self.loop)  # type: ignore[assignment]  # all that a cycle uses
 
     def on_body(self, body: bytes) -> None:
         """A part of the body; of a refused one, something to throw away, up to a bound."""
