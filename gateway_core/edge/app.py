@@ -35,8 +35,6 @@ class App:
         self.routes = routes
         self._server = host.services.config.server
         self._id_header = f"{self._server.header_prefix}Request-ID".lower().encode()
-        #: Why the gateway could not start, for whoever runs the server.
-        self.start_error: Exception | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan."""
@@ -103,7 +101,6 @@ class App:
         try:
             await self._host.start()
         except Exception as error:  # noqa: BLE001  # whatever stops the start is told to the server, which ends
-            self.start_error = error
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})
