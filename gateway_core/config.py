@@ -51,9 +51,12 @@ class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BearersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[bearers]`: which tier local keys are on."""
+    """`[bearers]`: which tier local keys are on, and where instances may be."""
 
     user_key: str = "self-host"
+    #: JWKS and push URLs of instances may be http, and lead to loopback and private addresses: for instances in
+    #: one's own network.
+    allow_private_addresses: bool = False
 
 
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,6 +11,9 @@ from gateway_core.config import Config, ModelConfig, PlanConfig, PriceConfig, Se
 from gateway_core.config_decode import KeyPath, Problems, item, nearest
 from gateway_core.money import parse_usd, unit_price
 
+OWN_BEARERS = "bearer:instance"
+"""The `api_key` of a provider that is a gateway where this instance is registered: it bills what it serves."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _API_KEY = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|bearer:instance)", re.ASCII)
 
@@ -73,11 +76,23 @@ def _check_providers(providers: Mapping[str, Mapping[str, Any]], problems: Probl
             )
 
 
+def billed_upstream(config: Config, model: ModelConfig) -> bool:
+    """Whether a model's calls are billed by the gateways that serve it, and so cost nothing here."""
+    return any(_is_gateway(config, route.provider) for route in model.routes)
+
+
+def _is_gateway(config: Config, provider: str) -> bool:
+    return config.providers.get(provider, {}).get("api_key") == OWN_BEARERS
+
+
 def _check_model(path: KeyPath, model: ModelConfig, config: Config, problems: Problems) -> None:
     for index, route in enumerate(model.routes):
         if route.provider not in config.providers:
             here = (*path, "routes", item(index), "provider")
             problems.unknown(here, config.providers, "provider", name=route.provider)
+    if billed_upstream(config, model) and not all(_is_gateway(config, route.provider) for route in model.routes):
+        message = f'either all of its providers have api_key = "{OWN_BEARERS}" or none: else it is unclear who bills'
+        problems.add((*path, "routes"), message)
     if isinstance(model.price, PriceConfig):
         _check_price((*path, "price"), model.price, problems)
     elif isinstance(model.price, tuple):

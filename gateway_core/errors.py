@@ -29,6 +29,7 @@
     │   └── Unavailable                  it failed, timed out, hung up, or spoke nonsense
     ├── ConfigError                      names the file, the key and the nearest valid one
     │   └── ConfigProblems               several at once
+    ├── OutsideError                     an address that somebody registered may not be asked, or did not answer
     ├── PluginError                      names the plugin
     └── StoreError
         ├── StoreLocked                  another process has the home
@@ -291,6 +292,10 @@ class ConfigProblems(ConfigError):
         super().__init__(f"{problems[0]} (and {more} more: `spl config check` lists all)")
         self.where = problems[0].where
         self.problems = tuple(problems)
+
+
+class OutsideError(SplError):
+    """An address that somebody registered may not be asked, did not answer, or answered nonsense."""
 
 
 class PluginError(SplError):

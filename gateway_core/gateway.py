@@ -20,10 +20,12 @@ from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet, load
 from gateway_core.ports import Clock
 from gateway_core.providers import build_providers
-from gateway_core.services import Services
+from gateway_core.services import Services, Site
 from gateway_core.settle import Settler
+from gateway_core.signing import Signer
 from gateway_core.tokens import Tokens
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
+from gateway_core.upstream.outside import GuardedOutside
 from gateway_core.usage import UsageCounter
 
 log = logging.getLogger(__name__)
@@ -50,15 +52,22 @@ class Gateway:
         store = plugins.store(config, home, clock)
         limiter = plugins.limiter(config, store, clock)
         upstream = HttpxUpstream(self.config.upstream)
-        providers = build_providers(config, plugins, upstream)
+        keyring = Keyring(home)
+        signer = Signer(keyring, home, clock)
+        providers = build_providers(
+            config, plugins, upstream, bearers=lambda audience: signer.source("inference", audience, "inference")
+        )
         models = resolve_models(self.config, providers)
         self.services = Services(
             config=self.config,
             home=home.path,
-            keyring=Keyring(home),
+            keyring=keyring,
+            signer=signer,
+            site=Site(self.config.server.public_url),
             store=store,
             limiter=limiter,
             upstream=upstream,
+            outside=GuardedOutside(allow_private=self.config.bearers.allow_private_addresses),
             providers=providers,
             models=models,
             clock=clock,
@@ -147,7 +156,9 @@ class Gateway:
         for name, shutdown in self.dispatch.shutdown:
             await _logged(name, shutdown)
         await self.services.limiter.close()
+        self.tokens.close()
         await self.services.upstream.close()
+        await self.services.outside.close()
         await self.services.store.close()
 
 

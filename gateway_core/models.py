@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway_core.config import Config, ModelConfig
+from gateway_core.config_checks import billed_upstream
 from gateway_core.ports import Provider
 from gateway_core.types import ModelFacts, Route
 
@@ -48,7 +49,8 @@ def resolve_models(config: Config, live: Mapping[str, Provider]) -> dict[str, Mo
         model = merged(config, name)
         routes = tuple(Route(route.provider, route.model) for route in model.routes if route.provider in live)
         if routes:
-            models[name] = _facts(name, model, routes, live)
+            facts = _facts(name, model, routes, live)
+            models[name] = msgspec.structs.replace(facts, billed_upstream=billed_upstream(config, model))
         else:
             off.setdefault(", ".join(dict.fromkeys(route.provider for route in model.routes)), []).append(name)
     for providers, names in off.items():

@@ -107,6 +107,31 @@ class Upstream(Protocol):
         """Closes every connection."""
 
 
+class OutsideAnswer(msgspec.Struct, frozen=True):
+    """What an address answered: its status and its whole body."""
+
+    status: int
+    body: bytes
+
+
+class Outside(Protocol):
+    """Requests to addresses that a customer named. None leads into the operator's own network unless allowed.
+
+    No redirect is followed, and no request takes longer or brings more than it may.
+    """
+
+    def check(self, url: str) -> None:
+        """Raises OutsideError where the address itself says that it may not be asked."""
+
+    async def ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, limit: int = 65_536
+    ) -> OutsideAnswer:
+        """One request, and an answer of at most `limit` bytes. Raises OutsideError."""
+
+    async def close(self) -> None:
+        """Closes every connection."""
+
+
 # ---------------------------------------------------------------- providers
 
 
@@ -139,6 +164,13 @@ class Provider(Protocol):
         """The published vocabulary that counts this model's tokens exactly, if there is one."""
 
 
+class KeySource(Protocol):
+    """A provider's key that is made anew again and again: this instance's own bearer."""
+
+    def __call__(self) -> str:
+        """A key that is good for a call that begins now."""
+
+
 class ProviderKind(msgspec.Struct, frozen=True):
     """What `register_providers` gives: how to build providers of one kind from `[providers.NAME]` tables.
 
@@ -151,6 +183,8 @@ class ProviderKind(msgspec.Struct, frozen=True):
     build: Any
     #: Without a key the provider is off, and start-up says which variable would turn it on.
     needs_key: bool = True
+    #: `build` also takes a KeySource as `api_key`, and asks it for each call: what "bearer:instance" needs.
+    fresh_keys: bool = False
 
 
 # ---------------------------------------------------------------- limits

@@ -2,20 +2,21 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from gateway_core.config_checks import OWN_BEARERS, is_http_url
 from gateway_core.config_decode import nearest
 from gateway_core.config_file import LoadedConfig
 from gateway_core.errors import ConfigError, PluginError
 from gateway_core.plugins import PluginSet
-from gateway_core.ports import Provider, ProviderKind, Upstream
+from gateway_core.ports import KeySource, Provider, ProviderKind, Upstream
 
 log = logging.getLogger(__name__)
 
-CORE_KEYS = frozenset({"plugin", "api_key"})
+CORE_KEYS = frozenset({"plugin", "api_key", "audience"})
 """Keys of `[providers.NAME]` that are the core's; the others are the plugin's."""
 
 
@@ -24,10 +25,16 @@ class _Absent(Exception):  # not an error: the provider is off, and this says wh
 
 
 def build_providers(
-    loaded: LoadedConfig, plugins: PluginSet, upstream: Upstream, environ: Mapping[str, str] | None = None
+    loaded: LoadedConfig,
+    plugins: PluginSet,
+    upstream: Upstream,
+    environ: Mapping[str, str] | None = None,
+    *,
+    bearers: Callable[[str], KeySource],
 ) -> dict[str, Provider]:
     """Builds every configured provider whose key is there, by name; a line says why another is off.
 
+    `bearers(audience)` gives this instance's own, for a provider with `api_key = "bearer:instance"`.
     Raises ConfigError for bad settings, naming file and key.
     """
     kinds = plugins.provider_kinds()
@@ -38,6 +45,10 @@ def build_providers(
             message = f"this plugin builds no provider{nearest(table['plugin'], kinds)}"
             raise ConfigError(message, where=loaded.sources.where(("providers", name, "plugin")))
         settings = loaded.section(f"providers.{name}", kind.settings, without=CORE_KEYS)
+        key: str | KeySource | None  # a source for a gateway that knows this instance
+        if table.get("api_key") == OWN_BEARERS:
+            live[name] = _build(name, kind, settings, bearers(_audience(name, kind, loaded)), upstream)
+            continue
         try:
             key = _api_key(name, table.get("api_key"), kind, loaded, os.environ if environ is None else environ)
         except _Absent as absent:
@@ -47,7 +58,23 @@ def build_providers(
     return live
 
 
-def _build(name: str, kind: ProviderKind, settings: msgspec.Struct, key: str | None, upstream: Upstream) -> Provider:
+def _audience(name: str, kind: ProviderKind, loaded: LoadedConfig) -> str:
+    """The address that a gateway knows itself by: configured, else where it is called."""
+    table = loaded.config.providers[name]
+    if not kind.fresh_keys:
+        where = loaded.sources.where(("providers", name, "api_key"))
+        raise ConfigError(f"{kind.name} cannot call a gateway by this instance's own bearers", where=where)
+    key = "audience" if "audience" in table else "base_url"
+    audience = table.get(key)
+    if not isinstance(audience, str) or not is_http_url(audience):
+        where = loaded.sources.where(("providers", name, key))
+        raise ConfigError('must be the gateway\'s address, such as "https://gateway.example.com/v1"', where=where)
+    return audience.rstrip("/").removesuffix("/v1")
+
+
+def _build(
+    name: str, kind: ProviderKind, settings: msgspec.Struct, key: str | KeySource | None, upstream: Upstream
+) -> Provider:
     try:
         provider: Provider = kind.build(name, settings, key, upstream)
     except ConfigError:
@@ -70,9 +97,7 @@ def _api_key(
         if not value:
             raise _Absent(f"set the environment variable {rest} to turn it on")
         return value
-    if source == "file":
-        return _from_file(name, loaded.folder / Path(rest).expanduser(), loaded)
-    raise _Absent("bearer:instance needs an instance that is registered at its gateway")
+    return _from_file(name, loaded.folder / Path(rest).expanduser(), loaded)
 
 
 def _from_file(name: str, path: Path, loaded: LoadedConfig) -> str:

@@ -8,8 +8,23 @@ import msgspec
 
 from gateway_core.config import Config
 from gateway_core.keyring import Keyring
-from gateway_core.ports import Clock, Limiter, Provider, Store, Upstream
+from gateway_core.ports import Clock, Limiter, Outside, Provider, Store, Upstream
+from gateway_core.signing import Signer
 from gateway_core.types import ModelFacts
+
+
+class Site:
+    """Where this gateway answers: what bearers for it have as audience."""
+
+    def __init__(self, public_url: str | None) -> None:
+        self._configured = public_url is not None
+        #: Without a slash at the end; "" before it is known.
+        self.url = (public_url or "").rstrip("/").removesuffix("/v1")
+
+    def listens_at(self, url: str) -> None:
+        """The address that it listens on: it is also its public one, where none is configured."""
+        if not self._configured:
+            self.url = url
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -18,9 +33,14 @@ class Services(msgspec.Struct, frozen=True):
     config: Config
     home: Path
     keyring: Keyring
+    #: What it signs its own bearers with.
+    signer: Signer
+    site: Site
     store: Store
     limiter: Limiter
     upstream: Upstream
+    #: For addresses that customers named.
+    outside: Outside
     providers: Mapping[str, Provider]
     models: Mapping[str, ModelFacts]
     clock: Clock

@@ -20,6 +20,7 @@ from gateway_core.types import (
     Hold,
     ModelFacts,
     Outcome,
+    Rates,
     Route,
     Settled,
     Settlement,
@@ -29,6 +30,10 @@ from gateway_core.types import (
 )
 
 log = logging.getLogger(__name__)
+
+_NOTHING = Units(0)
+BILLED_UPSTREAM = Rates("upstream", "1", *[_NOTHING] * 8)
+"""The rates of a call that another gateway bills: here it costs nothing, and that gateway sends its record."""
 
 LEAST_OUTPUT = 16
 """A cap that affords fewer output tokens than this refuses the call rather than cutting its answer to nothing."""
@@ -64,25 +69,24 @@ class Settler:
         request = call.request
         input_tokens = request.size + request.media * facts.media_tokens + facts.overhead_tokens
         output_tokens = (request.output_limit or facts.max_output_tokens) * request.choices
-        priced = self._dispatch.price(call, Usage(input=input_tokens, output=output_tokens))
-        if priced is None:
-            raise InternalError(f"No price is known for {request.model}, so it cannot be served.")
+        unmetered = terms.unmetered or facts.billed_upstream
+        rates = BILLED_UPSTREAM if unmetered else self._rates(call, input_tokens, output_tokens)
         hold = Hold(
             id=call.id,
             account_id=call.account.id,
             bearer_id=call.principal.bearer_id,
             month=call.month,
-            amount=worst_case(input_tokens, output_tokens, priced.rates),
+            amount=worst_case(input_tokens, output_tokens, rates),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
-            rates=priced.rates,
+            rates=rates,
             model=request.model,
             tier=terms.tier,
             endpoint=call.endpoint,
             started_at=call.started_at,
             stream=request.stream,
-            account_cap=terms.cap,
-            bearer_cap=call.principal.cap,
+            account_cap=None if unmetered else terms.cap,
+            bearer_cap=None if unmetered else call.principal.cap,
         )
         if hold.amount > MAX_AMOUNT:
             raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))
@@ -91,6 +95,12 @@ class Settler:
         except QuotaExceeded:
             return await self._tighter(call, facts, hold)
         return hold, None
+
+    def _rates(self, call: Call, input_tokens: int, output_tokens: int) -> Rates:
+        priced = self._dispatch.price(call, Usage(input=input_tokens, output=output_tokens))
+        if priced is None:
+            raise InternalError(f"No price is known for {call.request.model}, so it cannot be served.")
+        return priced.rates
 
     async def _tighter(self, call: Call, facts: ModelFacts, hold: Hold) -> tuple[Hold, int | None]:
         """The bound from bytes did not fit: counts the input, and lets the cap limit an unlimited output."""
@@ -133,6 +143,7 @@ class Settler:
                 latency_ms=max(0, now - hold.started_at),
                 ttft_ms=end.ttft_ms,
                 served_at=now,
+                billed_by="upstream" if hold.rates == BILLED_UPSTREAM else "gateway",
             )
         )
 

@@ -115,6 +115,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
     tokenizer: str | None = None
     family: str = ""
     created: int = 0
+    #: Its providers are gateways that bill this instance for it: it costs nothing here.
+    billed_upstream: bool = False
 
 
 class ChatRequest(msgspec.Struct, frozen=True):

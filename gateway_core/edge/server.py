@@ -143,6 +143,7 @@ class _Server(uvicorn.Server):
 
     async def run_gateway(self) -> None:
         """The whole life of it."""
+        self._gateway.services.site.listens_at(url_of(self._listener))
         with self.capture_signals():
             await self._gateway.start()
             try:

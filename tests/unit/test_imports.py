@@ -15,7 +15,19 @@ PLUGINS = ROOT / "plugins"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "money", "ids", "clock", "files", "key_text"),
     ("types", "config", "config_decode", "config_checks"),
-    ("audit", "pricing", "home", "keyring", "ports", "hookspecs", "services", "interrupt", "config_file"),
+    (
+        "audit",
+        "pricing",
+        "home",
+        "keyring",
+        "jwt",
+        "signing",
+        "ports",
+        "hookspecs",
+        "services",
+        "interrupt",
+        "config_file",
+    ),
     (
         "plugins",
         "dispatch",
@@ -28,6 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "store",
         "limits",
         "bearers",
+        "instances",
     ),
     ("logs", "attempts", "delivery", "live", "outbox", "settle", "usage"),
     ("pipeline",),

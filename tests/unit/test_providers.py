@@ -26,10 +26,10 @@ class KindSettings(msgspec.Struct, frozen=True):
 class Built(msgspec.Struct):
     name: str
     settings: KindSettings
-    api_key: str | None
+    api_key: Any
 
 
-def build(name: str, settings: KindSettings, api_key: str | None, upstream: object) -> Built:
+def build(name: str, settings: KindSettings, api_key: Any, upstream: object) -> Built:
     if settings.base_url == "broken":
         raise OSError(f"with {api_key}")
     return Built(name, settings, api_key)
@@ -43,6 +43,7 @@ class Plugin:
         return [
             ProviderKind("kind", KindSettings, build),
             ProviderKind("keyless", KindSettings, build, needs_key=False),
+            ProviderKind("gateway", KindSettings, build, fresh_keys=True),
         ]
 
 
@@ -55,7 +56,8 @@ def plugins() -> PluginSet:
 
 
 def built(loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> Any:
-    return build_providers(loaded, plugins(), UPSTREAM, environ or {}).get("p")
+    providers = build_providers(loaded, plugins(), UPSTREAM, environ or {}, bearers=lambda audience: lambda: audience)
+    return providers.get("p")
 
 
 def test_a_key_from_the_environment() -> None:
@@ -81,7 +83,6 @@ def test_no_key_where_none_is_needed() -> None:
         ({"plugin": "kind"}, 'give it a key: [providers.p] api_key = "env:NAME"'),
         ({"plugin": "kind", "api_key": "file:gone"}, "put its key into the file "),
         ({"plugin": "kind", "api_key": "file:empty"}, "is empty: put its key into it to turn it on"),
-        ({"plugin": "kind", "api_key": "bearer:instance"}, "bearer:instance needs an instance that is registered"),
     ],
 )
 def test_a_provider_whose_key_is_absent_is_off_and_a_line_says_what_would_turn_it_on(
@@ -114,3 +115,30 @@ def test_a_plugin_that_builds_no_provider_is_named() -> None:
 def test_a_provider_that_cannot_be_built_is_named_and_its_key_is_not() -> None:
     with pytest.raises(PluginError, match=r"^plugin kind: provider p cannot be built: OSError$"):
         built(configured(plugin="kind", api_key="env:K", base_url="broken"), {"K": "sk-hunter2"})
+
+
+# ---------------------------------------------------------------- this instance's own bearers
+
+
+@pytest.mark.parametrize(
+    ("table", "audience"),
+    [
+        ({"base_url": "https://gateway.example/v1"}, "https://gateway.example"),
+        ({"base_url": "https://gateway.example/v1/"}, "https://gateway.example"),
+        ({"base_url": "http://10.0.0.7:8700/v1", "audience": "https://gateway.example"}, "https://gateway.example"),
+    ],
+)
+def test_a_gateway_s_key_is_made_anew_for_its_address(table: dict[str, str], audience: str) -> None:
+    provider = built(configured(plugin="gateway", api_key="bearer:instance", **table))
+    assert provider.api_key() == audience
+
+
+def test_only_a_kind_that_takes_fresh_keys_can_call_a_gateway_by_them() -> None:
+    with pytest.raises(ConfigError, match=r"^f\.toml: providers\.p\.api_key: kind cannot call a gateway"):
+        built(configured(plugin="kind", api_key="bearer:instance", base_url="https://gateway.example/v1"))
+
+
+@pytest.mark.parametrize("table", [{}, {"base_url": "gateway"}, {"base_url": "https://g.example", "audience": "x"}])
+def test_a_gateway_s_address_must_be_one(table: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"^f\.toml: providers\.p.* must be the gateway's address"):
+        built(configured(plugin="gateway", api_key="bearer:instance", **table))

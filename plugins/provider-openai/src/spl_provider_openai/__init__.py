@@ -17,4 +17,5 @@ class Plugin:
     @hookimpl
     def register_providers(self) -> list[ProviderKind]:
         """One kind. It needs no key: many local servers want none, and a key that is named but absent turns it off."""
-        return [ProviderKind(name="provider-openai", settings=OpenAISettings, build=OpenAIProvider, needs_key=False)]
+        kind = ProviderKind("provider-openai", OpenAISettings, OpenAIProvider, needs_key=False, fresh_keys=True)
+        return [kind]

@@ -3,12 +3,12 @@
 from collections.abc import AsyncGenerator, Sequence
 
 from gateway_core.errors import ProviderFault, Unavailable
-from gateway_core.ports import Chunks, Upstream, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Chunks, KeySource, Upstream, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
 from spl_provider_openai.answer import ChunkDecoder, decode_completion
 from spl_provider_openai.faults import fault
 from spl_provider_openai.request import encode_request
-from spl_provider_openai.settings import OpenAISettings, endpoint, headers, vocabulary
+from spl_provider_openai.settings import OpenAISettings, endpoint, headers, vocabulary, with_key
 
 _ERROR_BYTES = 256 * 1024
 
@@ -16,13 +16,16 @@ _ERROR_BYTES = 256 * 1024
 class OpenAIProvider:
     """An OpenAI-compatible server under one name. Raises ConfigError where its settings cannot work."""
 
-    def __init__(self, name: str, settings: OpenAISettings, api_key: str | None, upstream: Upstream) -> None:
+    def __init__(
+        self, name: str, settings: OpenAISettings, api_key: str | KeySource | None, upstream: Upstream
+    ) -> None:
         self.name = name
         self._settings = settings
-        self._api_key = api_key
+        self._fresh = None if api_key is None or isinstance(api_key, str) else api_key
+        self._api_key = api_key if isinstance(api_key, str) else None
         self._upstream = upstream
         self._url = endpoint(name, settings.base_url)
-        self._headers = headers(name, settings, api_key)
+        self._headers = headers(name, settings, self._api_key)
         self._deadlines = settings.deadlines(upstream.deadlines)
 
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
@@ -52,8 +55,12 @@ class OpenAIProvider:
 
     async def _send(self, body: bytes) -> UpstreamResponse:
         """Sends it; an answer other than 200 is raised as the fault that it is."""
+        sent, key = self._headers, self._api_key
+        if self._fresh is not None:
+            key = self._fresh()
+            sent = with_key(sent, key)
         response = await self._upstream.send(
-            UpstreamRequest(url=self._url, headers=self._headers, body=body, deadlines=self._deadlines)
+            UpstreamRequest(url=self._url, headers=sent, body=body, deadlines=self._deadlines)
         )
         if response.status == 200:
             return response
@@ -63,7 +70,7 @@ class OpenAIProvider:
             text = b""  # the status says enough
         finally:
             await response.close()
-        raise fault(response.status, text, response.retry_after, self._api_key)
+        raise fault(response.status, text, response.retry_after, key)
 
     async def _events(self, response: UpstreamResponse) -> AsyncGenerator[Sequence[Chunk]]:
         decoder = ChunkDecoder()

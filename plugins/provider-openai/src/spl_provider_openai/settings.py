@@ -75,7 +75,7 @@ def headers(name: str, settings: OpenAISettings, api_key: str | None) -> dict[st
         "user-agent": f"spl-gateway/{version('spl-gateway')}",
     }
     if api_key is not None:
-        result["authorization"] = f"Bearer {api_key}"
+        result = with_key(result, api_key)
     own = {"openai-organization": settings.organization, "openai-project": settings.project, **settings.headers}
     for header, value in own.items():
         if value is not None:
@@ -84,6 +84,11 @@ def headers(name: str, settings: OpenAISettings, api_key: str | None) -> dict[st
     if not _HEADER_VALUE.fullmatch(result.get("authorization", "-")):
         raise ConfigError("has characters that no header can carry", where=f"providers.{name}.api_key")
     return result
+
+
+def with_key(others: Mapping[str, str], api_key: str) -> dict[str, str]:
+    """The headers of a request with this key."""
+    return {**others, "authorization": f"Bearer {api_key}"}
 
 
 def _check_header(name: str, header: str, value: str) -> None:
