@@ -1,5 +1,6 @@
 """What of a stream was delivered, and what that makes of the provider's count."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from msgspec import Raw
@@ -50,9 +51,9 @@ class Delivery:
         self._chars = 0
         self._written = 0
         self._unsent = 0
-        #: Pieces that had left when nothing waited, and (bytes, pieces) after each write since.
+        #: Pieces that have left, and (bytes, pieces) after each write that waits.
         self._accepted = 0
-        self._marks: list[tuple[int, int]] = []
+        self._marks: deque[tuple[int, int]] = deque()
 
     @property
     def complete(self) -> bool:
@@ -83,24 +84,18 @@ class Delivery:
             self.finished += chunk.finish
         self._written += size
         self._unsent = unsent
-        if unsent:
-            self._marks.append((self._written, len(self.texts)))
-        else:
-            self._accepted = len(self.texts)
-            if self._marks:
-                self._marks.clear()
+        self._marks.append((self._written, len(self.texts)))
+        self._trim()
+
+    def _trim(self) -> None:
+        """Moves the line between what has left and what waits; so no more marks are kept than writes wait."""
+        left = self._written - self._unsent
+        while self._marks and self._marks[0][0] <= left:
+            self._accepted = self._marks.popleft()[1]
 
     def forget_unsent(self) -> None:
         """The connection was lost: what had not left the process at the last write was not delivered."""
-        if not self._unsent:
-            return
-        accepted = self._written - self._unsent
-        kept = self._accepted
-        for end, count in self._marks:
-            if end > accepted:
-                break
-            kept = count
-        del self.texts[kept:]
+        del self.texts[self._accepted :]
 
     def checkpoint(self, hold: Hold, route: Route, ttft_ms: int | None) -> Checkpoint:
         """How far it has got, in counts."""

@@ -177,7 +177,7 @@ def test_a_cut_stream_is_on_record(client: OpenAI, running_server: ServedGateway
         model="demo", messages=[{"role": "user", "content": "Give me 5000 words"}], stream=True
     )
     request_id = stream.response.headers["x-syncropic-request-id"]
-    next(iter(stream))
+    next(chunk for chunk in stream if chunk.choices[0].delta.content)
     stream.close()
     body = _record(running_server, request_id)
     assert body["stream_state"] == "client_disconnect"
