@@ -50,7 +50,9 @@ async def test_who_is_on_the_tier(user_key: str, admitted: set[str]) -> None:
 
 async def test_configured_limits_and_cap() -> None:
     terms = (await admitting(requests_per_minute=60, cap_usd="12.50")).admit(call())
-    assert terms == Terms("self-host", (Window("acct_sample:requests", "requests", 60),), Units(12_500_000_000_000))
+    assert terms == Terms(
+        "self-host", (Window("acct_sample:requests", "requests", 60, tier="self-host"),), Units(12_500_000_000_000)
+    )
 
 
 async def test_the_account_s_own_cap_replaces_the_tier_s() -> None:

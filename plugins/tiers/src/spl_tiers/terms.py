@@ -13,7 +13,7 @@ def refuse_suspended(account: Account) -> None:
         raise AccountSuspended("The account is suspended: ask the gateway's operator.")
 
 
-def account_windows(call: Call, requests_per_minute: int | None) -> tuple[Window, ...]:
+def account_windows(tier: str, call: Call, requests_per_minute: int | None) -> tuple[Window, ...]:
     """The tier's own window over all models, and those that the account was given for this model.
 
     Keys name account and model and not the tier, so a change of tier starts no new minute.
@@ -24,19 +24,20 @@ def account_windows(call: Call, requests_per_minute: int | None) -> tuple[Window
         return ()
     windows = []
     if requests_per_minute is not None:
-        windows.append(Window(f"{account.id}:requests", "requests", requests_per_minute, MINUTE))
+        windows.append(Window(f"{account.id}:requests", "requests", requests_per_minute, MINUTE, tier=tier))
     rpm, tpm = (own.get("rpm"), own.get("tpm")) if own else (None, None)
     if rpm is not None:
-        windows.append(Window(f"{account.id}:{model}:requests", "requests", rpm, MINUTE))
+        windows.append(Window(f"{account.id}:{model}:requests", "requests", rpm, MINUTE, tier=tier))
     if tpm is not None:
-        windows.append(Window(f"{account.id}:{model}:tokens", "tokens", tpm, MINUTE, label="tokens per minute"))
+        key = f"{account.id}:{model}:tokens"
+        windows.append(Window(key, "tokens", tpm, MINUTE, label="tokens per minute", tier=tier))
     return tuple(windows)
 
 
 def account_terms(tier: str, call: Call, requests_per_minute: int | None, cap: Units | None) -> Terms:
     """Terms of a tier that meters an account: the account's own cap replaces the tier's."""
     account = call.account
-    return Terms(tier, account_windows(call, requests_per_minute), cap if account.cap is None else account.cap)
+    return Terms(tier, account_windows(tier, call, requests_per_minute), cap if account.cap is None else account.cap)
 
 
 def parse_cap(cap_usd: str | None) -> Units | None:

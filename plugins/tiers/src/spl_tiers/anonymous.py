@@ -1,0 +1,89 @@
+"""The anonymous tier: who shows no bearer is counted by address, and all of them together by day."""
+
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gateway_core.errors import PluginError
+from gateway_core.hookspecs import API, hookimpl
+from gateway_core.services import Services
+from gateway_core.types import Call, Credentials, Principal, Terms, Window
+
+TIER = "anonymous"
+ACCOUNT = "local"
+"""Whose thread has the calls: the operator's own."""
+
+_DAY_MS = 86_400_000
+
+
+class AnonymousSettings(msgspec.Struct, frozen=True):
+    """`[tiers.anonymous]`. The table's presence turns the tier on."""
+
+    requests_per_minute: Annotated[int, Meta(ge=1)] = 5
+    messages_per_day: Annotated[int, Meta(ge=1)] = 100
+    #: All anonymous callers together: what this tier can cost at most.
+    messages_per_day_in_all: Annotated[int, Meta(ge=1)] = 10_000
+
+
+class Plugin:
+    """Names and admits callers without a bearer, where `[tiers.anonymous]` is configured."""
+
+    API = API
+    SECTION = f"tiers.{TIER}"
+    Settings = AnonymousSettings
+
+    def __init__(self, settings: AnonymousSettings) -> None:
+        self._settings = settings
+        self._services: Services | None = None
+        self._account_id = ""
+
+    @hookimpl
+    async def startup(self, services: Services) -> None:
+        """Learns whether the tier is configured, and on whose account its calls are."""
+        if TIER not in services.config.tiers:
+            return
+        account = await services.store.directory.account_named(ACCOUNT)
+        if account is None:
+            raise PluginError("tier-anonymous", f"there is no account {ACCOUNT!r} for its calls")
+        self._account_id = account.id
+        self._services = services
+
+    @hookimpl
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
+        """Who calls without a bearer, by a hash of the address that is another one tomorrow."""
+        services = self._services
+        if services is None or credentials.bearer is not None:
+            return None
+        day = services.clock.now_ms() // _DAY_MS
+        digest = services.keyring.digest(f"anonymous:{day}:{_counted(credentials.address)}")
+        return Principal(self._account_id, "anonymous", f"anon_{digest[:12].hex()}", frozenset({"inference"}))
+
+    @hookimpl
+    def admit(self, call: Call) -> Terms | None:
+        """The address's minute and day, and everybody's day."""
+        if call.principal.kind != "anonymous" or self._services is None:
+            return None
+        digest = self._services.keyring.digest(f"anonymous:{_counted(call.address)}")
+        return Terms(TIER, _windows(self._settings, f"address:{digest[:16].hex()}"))
+
+
+def _windows(settings: AnonymousSettings, key: str) -> tuple[Window, ...]:
+    everybody = settings.messages_per_day_in_all
+    return (
+        Window(key, "requests", settings.requests_per_minute, tier=TIER),
+        Window(key, "requests", settings.messages_per_day, day=True, label="messages per day", tier=TIER),
+        Window(TIER, "requests", everybody, day=True, label="messages per day by all callers together", tier=TIER),
+    )
+
+
+def _counted(address: str) -> str:
+    """What an address is counted under: IPv6 by its /64, since a caller there may use any address in it."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return str(parsed)
