@@ -46,6 +46,9 @@ class Balances:
         self._entries: dict[Key, Entry] = {}
         self.holds: dict[str, Held] = {}
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def missing(self, hold: Hold) -> list[Key]:
         """The entries that must be loaded before this hold can be checked."""
         keys: list[Key] = []
