@@ -55,9 +55,3 @@ def test_the_configuration_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(block("toml", "[providers.local]"))
     assert "llama3.2" in load(file).config.models
-
-
-def test_every_link_leads_somewhere() -> None:
-    targets = [target for target in re.findall(r"\]\(([^)#]+)", README) if "://" not in target]
-    assert len(targets) > 5
-    assert [target for target in targets if not (ROOT / target).exists()] == []

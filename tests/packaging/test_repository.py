@@ -104,3 +104,12 @@ def test_every_dependency_has_its_reason(repository: Path, distributions: list[A
 def test_tool_settings_stand_in_one_place(repository: Path) -> None:
     for path in repository.glob("plugins/*/pyproject.toml"):
         assert set(tomllib.loads(path.read_text()).get("tool", {})) <= {"hatch"}, path
+
+
+@pytest.mark.service("git")
+def test_every_link_in_the_documentation_leads_somewhere(repository: Path) -> None:
+    pages = [(name, text) for name, text in committed(repository) if name.endswith(".md")]
+    links = [(name, target) for name, text in pages for target in re.findall(r"\]\(([^)#\s]+)", text)]
+    inside = [(name, target) for name, target in links if "://" not in target]
+    assert len(inside) > 20
+    assert [(name, target) for name, target in inside if not (repository / name).parent.joinpath(target).exists()] == []
