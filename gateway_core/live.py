@@ -17,6 +17,7 @@ from gateway_core.errors import AuthError, StoreError
 from gateway_core.interrupt import Interrupt
 from gateway_core.ports import Clock, Store
 from gateway_core.types import Hold, Route, StreamState
+from gateway_core.wire.chat import KEEP_ALIVE
 
 if TYPE_CHECKING:
     from gateway_core.pipeline import Client
@@ -28,7 +29,6 @@ SILENCE = 15.0
 """Seconds without a byte after which a client gets a comment."""
 REVOCATION_LOOK = 4
 """A bearer is looked at every so many pulses, so a revoked one ends its streams within 5 seconds."""
-KEEP_ALIVE = b": keep-alive\n\n"
 
 
 class LiveStream:

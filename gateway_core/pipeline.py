@@ -288,8 +288,8 @@ class Pipeline:
                 encoder.usage(usage, cents(charge), fields=delivery.usage_fields) if request.include_usage else b""
             )
             await client.finish(counted + DONE)
-        elif state == "provider_error":
-            raise ProviderError("The provider broke off in the middle of its answer.")
+        elif state != "client_disconnect":
+            raise _broken_off(state)
 
     async def _begin(self, admitted: Admitted, opened: Awaitable[None]) -> tuple[Route, Started]:
         """The first event of an answer, once the call is on disk."""
@@ -365,6 +365,15 @@ class Pipeline:
 def may_use(facts: ModelFacts, tier: str) -> bool:
     """Whether a tier includes a model: where the model names none, every tier but anonymous does."""
     return tier in facts.tiers if facts.tiers is not None else tier != "anonymous"
+
+
+def _broken_off(state: StreamState) -> GatewayError:
+    """What a client is told whose stream ends before its end."""
+    if state == "key_revoked":
+        return InvalidBearer()
+    if state == "gateway_shutdown":
+        return InternalError("The gateway is shutting down; what was delivered is settled. Try again.", retry_after=5)
+    return ProviderError("The provider broke off in the middle of its answer.")
 
 
 def _not_written() -> InternalError:

@@ -302,6 +302,26 @@ def test_a_plain_call_that_is_abandoned_frees_its_upstream(
     openai_upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
 
 
+def test_22_a_revoked_key_ends_its_stream_and_is_settled(
+    served: ServedGateway, client: httpx2.Client, openai_upstream: UpstreamHandle
+) -> None:
+    openai_upstream.script("upstream-name", words=100_000, gap_ms=5)
+    minted = json.loads(served.spl("keys", "mint", "--account", "local", "--name", "leaked", "-o", "json"))
+    bearer = {"Authorization": f"Bearer {minted['secret']}"}
+    body = {"model": "priced", "messages": HELLO, "stream": True}
+    with client.stream("POST", "/v1/chat/completions", json=body, headers=bearer) as answer:
+        texts = answer.iter_text()
+        next(texts)
+        served.spl("keys", "revoke", minted["id"])
+        assert client.post("/v1/chat/completions", json=body, headers=bearer).status_code == 401
+        last = events("".join(texts))[-1]
+    assert last["error"]["code"] == "invalid_bearer"
+    kept = record(client, answer.headers["x-request-id"])
+    assert (kept["stream_state"], kept["outcome"]) == ("key_revoked", "cut")
+    assert kept["tokens_output"] > 0
+    openai_upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
+
+
 # ---------------------------------------------------------------- the end of a process
 
 
