@@ -110,14 +110,16 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for number in range(options.rounds):
             for target in targets:
                 say(f"round {number + 1} of {options.rounds}: {target.name}")
-                row = stick(target, pids[target.name], port, upstream, options)
+                row = stick(target, pids[target.name], port, upstream, folder, options)
                 row["cold_start_s"] = starts[target.name]["cold_start_s"]
                 row["idle"] = {"rss_mb": starts[target.name]["idle_mb"]}
                 rows[target.name].append(row)
     return summary(rows, load)
 
 
-def stick(target: Target, pid: int, upstream_port: int, upstream: int, options: argparse.Namespace) -> dict[str, Any]:
+def stick(
+    target: Target, pid: int, upstream_port: int, upstream: int, folder: Path, options: argparse.Namespace
+) -> dict[str, Any]:
     """One turn of the measuring stick; its JSON."""
     seconds = str(options.seconds)
     command = [sys.executable, str(Path(__file__).with_name("measure.py")), "--name", target.name]
@@ -136,7 +138,9 @@ def stick(target: Target, pid: int, upstream_port: int, upstream: int, options: 
         "200" if options.quick else "600",
     ]
     command += ["--stream-secs", seconds, "--slow-secs", seconds, "--slow-conc", "20" if options.quick else "20,200"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # Its own files go where the bench's are: whoever tidies the common folder meanwhile would end the run.
+    env = os.environ | {"TMPDIR": str(folder)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Missing(f"the measuring of {target.name} ended: {done.stderr.strip()[-500:]}")
     row: dict[str, Any] = json.loads(done.stdout)
