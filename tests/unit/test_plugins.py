@@ -58,7 +58,7 @@ def line(plugins: PluginSet, name: str) -> PluginInfo:
 
 def test_the_core_brings_its_own_plugins_through_the_same_door() -> None:
     own = {each.name for each in discover() if each.core}
-    assert own == {"store-sqlite", "limits-memory", "user-keys", "static-routes"}
+    assert own == {"store-sqlite", "limits-memory", "user-keys", "instance-bearers", "static-routes"}
 
 
 def test_plugins_are_found_by_entry_point_and_sorted(install: Install) -> None:
