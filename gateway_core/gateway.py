@@ -10,7 +10,7 @@ from gateway_core.clock import SystemClock
 from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
 from gateway_core.edge.app import App, build_app
-from gateway_core.errors import PluginError, SplError
+from gateway_core.errors import PluginError, SplError, StoreError
 from gateway_core.home import Home
 from gateway_core.keyring import Keyring
 from gateway_core.live import LiveStreams
@@ -30,6 +30,7 @@ from gateway_core.usage import UsageCounter
 
 log = logging.getLogger(__name__)
 
+PULSE = 1.0
 CUT_SECONDS = 10.0
 """What calls get to settle after they were cut."""
 
@@ -109,7 +110,17 @@ class Gateway:
             await _blaming(name, "startup", startup(services))
         await self.settler.recover()
         await self.outbox.start()
-        self._pulse = asyncio.create_task(self.live.pulse(), name="pulse")
+        self._pulse = asyncio.create_task(self._beat(), name="pulse")
+
+    async def _beat(self) -> None:
+        """Once a second, until it is cancelled: one task for everything that is due that often."""
+        while True:
+            await asyncio.sleep(PULSE)
+            try:
+                await self.settler.retry()
+                await self.live.beat()
+            except StoreError as error:
+                log.warning("the store cannot be written: %s", error)
 
     # ------------------------------------------------------------ calls that are under way
 

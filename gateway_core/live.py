@@ -1,10 +1,10 @@
-"""The streams that are open now, and the one pulse that looks after all of them.
+"""The streams that are open now, and one look at all of them.
 
-Once a second: long streams are checkpointed, all in one row; silent ones get a keep-alive comment; those whose bearer
-was revoked are cut. One task for all of them, because a task or a timer for each would cost more than the stream does.
+Once a second, at the gateway's pulse: long streams are checkpointed, all in one row; silent ones get a keep-alive
+comment; those whose bearer was revoked are cut. One task for all, because a timer for each would cost more than the
+stream does.
 """
 
-import asyncio
 import logging
 from asyncio import Future
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway_core.delivery import Delivery
 from gateway_core.dispatch import Dispatch
-from gateway_core.errors import AuthError, StoreError
+from gateway_core.errors import AuthError
 from gateway_core.interrupt import Interrupt
 from gateway_core.ports import Clock, Store
 from gateway_core.types import Hold, Route, StreamState
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PULSE = 1.0
 SILENCE = 15.0
 """Seconds without a byte after which a client gets a comment."""
 REVOCATION_LOOK = 4
-"""A bearer is looked at every so many pulses, so a revoked one ends its streams within 5 seconds."""
+"""A bearer is looked at every so many beats, so a revoked one ends its streams within 5 seconds."""
 
 
 class LiveStream:
@@ -91,15 +90,6 @@ class LiveStreams:
         """Cuts every open stream."""
         for stream in self._streams:
             stream.interrupt.cut(reason)
-
-    async def pulse(self) -> None:
-        """Beats until it is cancelled."""
-        while True:
-            await asyncio.sleep(PULSE)
-            try:
-                await self.beat()
-            except StoreError as error:
-                log.warning("no checkpoint could be written: %s", error)
 
     async def beat(self) -> None:
         """One look at every stream."""

@@ -4,18 +4,22 @@ A hold is the worst case of a call, taken before anything is spent. A settlement
 more than the hold, and is made exactly once. What a dead process left open is settled at the next start.
 """
 
+import asyncio
 import logging
 from asyncio import Future
+from contextlib import suppress
+from functools import partial
 
 import msgspec
 
 from gateway_core.dispatch import Dispatch
-from gateway_core.errors import InternalError, InvalidRequest, QuotaExceeded
+from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaExceeded, StoreError
 from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import Clock, OpenCall, Store
 from gateway_core.pricing import cost, worst_case
 from gateway_core.tokens import Tokens
 from gateway_core.types import (
+    Adjustment,
     Call,
     Hold,
     ModelFacts,
@@ -35,6 +39,7 @@ _NOTHING = Units(0)
 BILLED_UPSTREAM = Rates("upstream", "1", *[_NOTHING] * 8)
 """The rates of a call that another gateway bills: here it costs nothing, and that gateway sends its record."""
 
+RECOVERED_AT_ONCE = 256
 LEAST_OUTPUT = 16
 """A cap that affords fewer output tokens than this refuses the call rather than cutting its answer to nothing."""
 
@@ -57,6 +62,7 @@ class Settler:
 
     def __init__(self, store: Store, dispatch: Dispatch, tokens: Tokens, clock: Clock) -> None:
         self._store = store
+        self._unsettled: dict[str, Settlement] = {}
         self._dispatch = dispatch
         self._tokens = tokens
         self._clock = clock
@@ -127,14 +133,15 @@ class Settler:
         charge = min(delivered.charge, hold.amount)
         # What the provider charges for what nobody received, and what a cap keeps us from charging, is ours to bear.
         loss = max(0, produced.owed - delivered.owed) + (delivered.charge - charge)
-        return self._store.ledger.settle(
+        return self._submit(
             Settlement(
                 hold=hold,
                 usage=end.usage,
                 generated=end.generated,
                 charge=Units(charge),
-                owed=Units(max(produced.owed, delivered.owed)),
-                loss=Units(loss),
+                # Bounded: a provider's count may be absurd, and its row must fit all the same.
+                owed=Units(min(max(produced.owed, delivered.owed), MAX_AMOUNT)),
+                loss=Units(min(loss, MAX_AMOUNT)),
                 outcome=end.outcome,
                 stream_state=end.stream_state,
                 error_code=end.error_code,
@@ -147,16 +154,63 @@ class Settler:
             )
         )
 
+    # ------------------------------------------------------------ a commit whose fate is unknown
+
+    def _submit(self, settlement: Settlement) -> "Future[Settled]":
+        settled = self._store.ledger.settle(settlement)
+        settled.add_done_callback(partial(self._keep_unsettled, settlement))
+        return settled
+
+    def _keep_unsettled(self, settlement: Settlement, settled: "Future[Settled]") -> None:
+        if not settled.cancelled() and isinstance(settled.exception(), StoreError):
+            self._unsettled[settlement.hold.id] = settlement
+
+    async def retry(self) -> None:
+        """Settles again, under the same ids, what failed commits left unknown; called once a second.
+
+        The answer of a plain call was withheld then, so it is settled at 0. Where its first settlement has landed
+        after all, what it charged is given back by a refund: a row is never changed.
+        """
+        if not self._unsettled or not await self._store.ready():
+            return
+        for settlement in list(self._unsettled.values()):
+            hold = settlement.hold
+            try:
+                settled = await self._store.ledger.settle(settlement if hold.stream else _withheld(settlement))
+                if not hold.stream and settled.charge:
+                    await self._refund(hold, settled.charge)
+            except StoreError:
+                return
+            del self._unsettled[hold.id]
+            log.warning("%s: settled after a failed commit", hold.id)
+
+    async def _refund(self, hold: Hold, charge: Units) -> None:
+        refund = Adjustment(
+            id=f"adj_{hold.id.removeprefix('req_')}",
+            account_id=hold.account_id,
+            month=hold.month,
+            kind="refund",
+            amount=Units(-charge),
+            why="the answer was withheld, because its ledger row was not known to be written",
+            who="gateway",
+            at=self._clock.now_ms(),
+            refers_to=hold.id,
+        )
+        with suppress(Conflict):  # made by an attempt before this one
+            await self._store.adjustments.add(refund)
+
+    # ------------------------------------------------------------ what a dead process left open
+
     async def recover(self) -> int:
         """Settles what no living owner holds as `gateway_restart`, from its last checkpoint. Gives their number."""
         orphans = await self._store.ledger.orphans()
-        for orphan in orphans:
-            await self._recover(orphan)
+        for start in range(0, len(orphans), RECOVERED_AT_ONCE):
+            await asyncio.gather(*map(self._recovered, orphans[start : start + RECOVERED_AT_ONCE]))
         if orphans:
             log.warning("settled %d calls that the last run left open", len(orphans))
         return len(orphans)
 
-    async def _recover(self, orphan: OpenCall) -> None:
+    def _recovered(self, orphan: OpenCall) -> "Future[Settled]":
         hold, reached = orphan.hold, orphan.checkpoint
         usage, route, ttft_ms = Usage(), None, None
         if reached is not None:
@@ -178,7 +232,19 @@ class Settler:
             route=route,
             ttft_ms=ttft_ms,
         )
-        await self.settle(hold, end)
+        return self.settle(hold, end)
+
+
+def _withheld(settlement: Settlement) -> Settlement:
+    """A plain call whose answer nobody got: nothing is charged, and what is owed for it is lost."""
+    return msgspec.structs.replace(
+        settlement,
+        usage=Usage(),
+        charge=Units(0),
+        loss=settlement.owed,
+        outcome="failed",
+        error_code=InternalError.code,
+    )
 
 
 def _resized(hold: Hold, input_tokens: int, output_tokens: int) -> Hold:
