@@ -108,7 +108,7 @@ class PluginSet:
     def store(self, config: LoadedConfig, home: "Home", clock: Clock) -> Store:
         """The store that `[store] url` names; it is not open yet."""
         url = config.config.store.url
-        store: Store = _chosen(self.store_kinds(), config, "store", url).build(url, home, clock)
+        store: Store = _chosen(self.store_kinds(), config, "store", url).build(config.config.store, home, clock)
         return store
 
     def limiter(self, config: LoadedConfig, store: Store, clock: Clock) -> Limiter:

@@ -1,12 +1,14 @@
 """The embedded store: SQLite in the home. Importing this package loads no database."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway_core.errors import ConfigError
 from gateway_core.hookspecs import API as CONTRACT
 from gateway_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from gateway_core.config import StoreConfig
+    from gateway_core.home import Home
     from gateway_core.ports import Clock, StoreKind
     from gateway_core.store.sqlite import SqliteStore
 
@@ -24,15 +26,13 @@ class SqlitePlugin:
         return [StoreKind(scheme="sqlite", build=build)]
 
 
-def build(url: str, home: Any, clock: "Clock", window_ms: float = 2.0) -> "SqliteStore":
-    """The store of a home: a `Home`, or the directory's path. `window_ms` is `[store] group_window_ms`."""
-    from pathlib import Path
-
+def build(config: "StoreConfig", home: "Home", clock: "Clock") -> "SqliteStore":
+    """The store of a home. Raises ConfigError for a url that says more than its scheme."""
     from gateway_core.store.sqlite import SqliteStore  # loads sqlite3: only where it is used
 
-    if url != "sqlite":
+    if config.url != "sqlite":
         raise ConfigError(
-            f'{url!r} is not a store. The embedded one is "sqlite"; it is always in the home.', where="[store] url"
+            f'{config.url!r} is not a store. The embedded one is "sqlite"; it is always in the home.',
+            where="[store] url",
         )
-    path = getattr(home, "store_path", None) or Path(home) / "store.sqlite3"
-    return SqliteStore(Path(path), clock, window_ms)
+    return SqliteStore(home.store_path, clock, config.group_window_ms)

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from gateway_core.errors import StoreError, StoreTooNew
-from gateway_core.store import build, migrations
+from gateway_core.store import migrations
 from gateway_core.store.migrations import Migration
+from gateway_core.store.sqlite import SqliteStore
 from gateway_core.testing.clock import ManualClock
 
 FIRST = Migration(1, "0001_first.sql", "CREATE TABLE one (x INTEGER) STRICT;")
@@ -63,7 +64,7 @@ def test_a_later_versions_store_is_refused(db: sqlite3.Connection) -> None:
 
 
 async def test_the_store_refuses_a_later_versions_file_and_leaves_it_as_it_was(tmp_path: Path) -> None:
-    store = build("sqlite", tmp_path, ManualClock())
+    store = SqliteStore(tmp_path / "store.sqlite3", ManualClock())
     await store.open()
     await store.close()
     path = tmp_path / "store.sqlite3"
@@ -71,7 +72,7 @@ async def test_the_store_refuses_a_later_versions_file_and_leaves_it_as_it_was(t
         db.execute("INSERT INTO migrations VALUES (9999, '9999_later.sql', 'x', 1)")
     db.close()
     with pytest.raises(StoreTooNew, match="9999"):
-        await build("sqlite", tmp_path, ManualClock()).open()
+        await SqliteStore(tmp_path / "store.sqlite3", ManualClock()).open()
 
 
 def test_facts_cannot_be_changed_or_removed(db: sqlite3.Connection) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from gateway_core.errors import QuotaExceeded
 from gateway_core.money import Units, parse_usd
 from gateway_core.ports import RecordQuery, Store
-from gateway_core.store import build
+from gateway_core.store.sqlite import SqliteStore
 from gateway_core.testing import samples
+from gateway_core.testing.calls import MONTH, hold, settlement
 from gateway_core.testing.clock import ManualClock
-from gateway_core.testing.store_suite import MONTH, hold, settlement
 from gateway_core.types import Hold
 
 ACCOUNT_CAP, BEARER_CAP, CREDIT = 1000, 600, 250
@@ -63,7 +63,7 @@ class Run:
         self.pending: list[asyncio.Future[Any]] = []
 
     async def begin(self) -> None:
-        self.store: Store = build("sqlite", self.home, ManualClock(samples.STARTED_AT))
+        self.store: Store = SqliteStore(self.home / "store.sqlite3", ManualClock(samples.STARTED_AT))
         await self.store.open()
 
     async def gather(self) -> None:

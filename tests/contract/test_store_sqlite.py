@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gateway_core.ports import Store
-from gateway_core.store import build
+from gateway_core.store.sqlite import SqliteStore
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.store_suite import StoreSuite
 
@@ -12,11 +12,11 @@ class TestSqliteStore(StoreSuite):
     """With the default window."""
 
     def make(self, home: Path, clock: ManualClock) -> Store:
-        return build("sqlite", home, clock)
+        return SqliteStore(home / "store.sqlite3", clock)
 
 
 class TestSqliteStoreWithoutWindow(StoreSuite):
     """Every row commits at once: nothing may depend on rows that share a commit."""
 
     def make(self, home: Path, clock: ManualClock) -> Store:
-        return build("sqlite", home, clock, 0)
+        return SqliteStore(home / "store.sqlite3", clock, 0)

@@ -9,8 +9,8 @@ from gateway_core.clock import SystemClock
 from gateway_core.errors import StoreError
 from gateway_core.ids import request_id
 from gateway_core.ports import Store
-from gateway_core.store import build
-from gateway_core.testing.store_suite import hold, settlement
+from gateway_core.store.sqlite import SqliteStore
+from gateway_core.testing.calls import hold, settlement
 
 LIMIT = 400_000
 
@@ -61,7 +61,7 @@ async def fill_the_disk(store: Store) -> None:
 
 
 async def main(home: Path, mode: str) -> None:
-    store = build("sqlite", home, SystemClock())
+    store = SqliteStore(home / "store.sqlite3", SystemClock())
     await store.open()
     if mode == "full":
         await fill_the_disk(store)

@@ -13,15 +13,15 @@ import pytest
 
 from gateway_core.clock import SystemClock
 from gateway_core.errors import StoreCorrupt, StoreError
-from gateway_core.store import backup, books, build
+from gateway_core.store import backup, books
 from gateway_core.store.sqlite import SqliteStore
-from gateway_core.testing.store_suite import hold, settlement, spend
+from gateway_core.testing.calls import hold, settlement, spend
 
 LOAD = Path(__file__).with_name("store_load.py")
 
 
 def opened(home: Path) -> SqliteStore:
-    return build("sqlite", home, SystemClock())
+    return SqliteStore(home / "store.sqlite3", SystemClock())
 
 
 async def check(home: Path, acknowledged: Counter[str]) -> None:

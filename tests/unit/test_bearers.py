@@ -18,7 +18,7 @@ from gateway_core.keyring import Keyring
 from gateway_core.money import parse_usd
 from gateway_core.ports import Store
 from gateway_core.services import Services
-from gateway_core.store import build
+from gateway_core.store.sqlite import SqliteStore
 from gateway_core.testing.clock import ManualClock
 from gateway_core.types import Account, Credentials, Key, Principal
 
@@ -84,7 +84,7 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
-    store = build("sqlite", tmp_path, clock)
+    store = SqliteStore(tmp_path / "store.sqlite3", clock)
     await store.open()
     try:
         made = Bench(tmp_path, clock, store)

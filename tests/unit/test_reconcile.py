@@ -8,15 +8,15 @@ import pytest
 
 from gateway_core.money import Units
 from gateway_core.ports import Store
-from gateway_core.store import build
+from gateway_core.store.sqlite import SqliteStore
 from gateway_core.testing import samples
+from gateway_core.testing.calls import hold, settlement, spend
 from gateway_core.testing.clock import ManualClock
-from gateway_core.testing.store_suite import hold, settlement, spend
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = build("sqlite", tmp_path, ManualClock(samples.STARTED_AT))
+    store = SqliteStore(tmp_path / "store.sqlite3", ManualClock(samples.STARTED_AT))
     await store.open()
     await store.directory.create_account(samples.account(monthly_credit=Units(40)), "test")
     for number in range(1, 4):
