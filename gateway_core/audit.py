@@ -6,7 +6,7 @@ import msgspec
 
 from gateway_core.clock import iso
 from gateway_core.money import Units, usd
-from gateway_core.types import Settlement
+from gateway_core.types import Adjustment, Settlement
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,6 +41,22 @@ def record_body(settlement: Settlement, credit_used: Units, overage: Units) -> b
             "price_id": hold.rates.price_id,
             "billed_by": settlement.billed_by,
             "served_at": iso(settlement.served_at),
+        }
+    )
+
+
+def adjustment_body(adjustment: Adjustment) -> bytes:
+    """The JSON object that is stored for an adjustment."""
+    return _encode(
+        {
+            "adjustment_id": adjustment.id,
+            "kind": adjustment.kind,
+            "amount_usd": usd(adjustment.amount),
+            "month": adjustment.month,
+            "why": adjustment.why,
+            "who": adjustment.who,
+            "refers_to": adjustment.refers_to,
+            "at": iso(adjustment.at),
         }
     )
 

@@ -1,7 +1,7 @@
 """The real clock, and the UTC month and day of an instant."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 class SystemClock:
@@ -24,6 +24,16 @@ def month_of(at_ms: int) -> str:
 def day_of(at_ms: int) -> str:
     """The UTC day of an instant, e.g. "2026-11-22"."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def month_bounds(month: str) -> tuple[int, int]:
+    """First millisecond of a UTC month such as "2026-11", and of the one after it."""
+    first = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+    return _ms(first), _ms((first + timedelta(days=31)).replace(day=1))
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp()) * 1000
 
 
 def iso(at_ms: int) -> str:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from gateway_core.types import (
     Account,
+    Adjustment,
     ChatRequest,
     Checkpoint,
     Chunk,
@@ -28,6 +29,8 @@ from gateway_core.types import (
     Route,
     Settled,
     Settlement,
+    Subscription,
+    SubscriptionStatus,
     Usage,
     Window,
 )
@@ -240,6 +243,8 @@ class MonthTotals(msgspec.Struct, frozen=True):
     held: int
     credit_granted: int
     credit_used: int
+    #: Calls of the month that have begun and are not settled.
+    open: int = 0
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -356,6 +361,58 @@ class Instances(Protocol):
     async def is_revoked(self, instance_id: str, jti: str) -> bool: ...
 
 
+class SubscriptionChange(msgspec.Struct, frozen=True):
+    """One line of a subscription's history: the status that it took, when, and by whom."""
+
+    subscription_id: str
+    at: int
+    status: SubscriptionStatus
+    actor: str
+
+
+class Subscriptions(Protocol):
+    """Stretches of plans: at most one of an account's goes on at a time. Every change raises `directory.generation`."""
+
+    async def start(
+        self, subscription: Subscription, actor: str, *, action: str = "subscription.start"
+    ) -> Subscription:
+        """Begins a stretch, after any earlier one, and grants its account the credit of the month it begins in, where
+        that month has none. Returns it as it was stored.
+
+        Raises NotFound for an unknown account, Conflict where one goes on already.
+        """
+
+    async def change(self, account_id: str, status: SubscriptionStatus, actor: str) -> Subscription:
+        """Cancels, suspends or resumes the stretch that goes on. Raises NotFound where the account never had one,
+        Conflict where it is cancelled or has that status already."""
+
+    async def current(self, account_id: str) -> Subscription | None:
+        """The account's latest stretch, a cancelled one too."""
+
+    async def stretches(self, account_id: str) -> list[Subscription]:
+        """All of an account's, in the order in which they began."""
+
+    async def history(self, account_id: str) -> list[SubscriptionChange]:
+        """Every change of an account's stretches, the oldest first."""
+
+
+class Adjustments(Protocol):
+    """Corrections of bills: only ever added, each with a record in the account's chain."""
+
+    async def add(self, adjustment: Adjustment) -> Adjustment:
+        """Stores it with its record and a line in the operators' log; returns it with its place in the chain.
+
+        Raises NotFound for an account, a call or an adjustment that it refers to and that is not there, Conflict where
+        more would be given back than the call cost, or more reversed than was given.
+        """
+
+    async def of_month(self, account_id: str, month: str) -> list[Adjustment]:
+        """A month's adjustments, in the order in which they were made."""
+
+    async def page(self, account_id: str | None = None, *, after: str = "", limit: int = -1) -> list[Adjustment]:
+        """Adjustments of one account or of all, in the order of their ids, those after `after`; all where negative."""
+
+
 class Records(Protocol):
     """Threads of immutable records, chained per account."""
 
@@ -407,8 +464,16 @@ class UsageRow(msgspec.Struct, frozen=True):
     loss: int
 
 
+UsageGroup = Literal["day", "account", "key", "model", "tier"]
+
+
 class Reports(Protocol):
     """Totals from the rollups: nothing here scans the ledger."""
+
+    async def totals(
+        self, account_id: str | None, since_day: str, until_day: str, by: Sequence[UsageGroup]
+    ) -> list[UsageRow]:
+        """Sums of [since_day, until_day] by those fields; the fields that are not named are empty."""
 
     async def usage(self, account_id: str | None, since_day: str, until_day: str) -> list[UsageRow]:
         """Rollups of [since_day, until_day], of one account or of all."""
@@ -420,6 +485,8 @@ class Store(Protocol):
     ledger: Ledger
     directory: Directory
     instances: Instances
+    subscriptions: Subscriptions
+    adjustments: Adjustments
     records: Records
     reports: Reports
 

@@ -17,10 +17,17 @@ InstanceKind = Literal["instance", "self_host", "gateway"]
 StreamState = Literal[
     "completed", "client_disconnect", "provider_error", "key_revoked", "gateway_shutdown", "gateway_restart"
 ]
+SubscriptionStatus = Literal["active", "suspended", "cancelled"]
+AdjustmentKind = Literal["refund", "credit_note", "reversal"]
+"""A refund and a credit note lower what is due; a reversal takes an earlier one of them back."""
 Outcome = Literal["ok", "cut", "failed"]
 """ok: everything was delivered; cut: something was; failed: nothing was, and nothing is charged."""
 
 AUDIT_THREAD = "th_audit_api_usage"
+"""One record a call, and nothing else: the sum of their costs is what inference cost."""
+
+ADJUSTMENTS_THREAD = "th_audit_adjustments"
+"""One record an adjustment."""
 
 ROUTED_FIELDS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
 """The request's fields that the gateway may change on the way to an OpenAI-compatible upstream."""
@@ -138,6 +145,28 @@ class ChatRequest(msgspec.Struct, frozen=True):
     media: int = 0
 
 
+class Subscription(msgspec.Struct, frozen=True):
+    """One stretch of one plan, with the plan's terms as of its start: a later change of the plan changes none of it."""
+
+    id: str
+    account_id: str
+    plan: str
+    started_at: int
+    status: SubscriptionStatus = "active"
+    #: When it was cancelled; None while it goes on. Exclusive.
+    ends_at: int | None = None
+    #: Charged whole to each UTC month that the stretch touches, once a month and plan.
+    fee: Units = Units(0)
+    #: Credit of each UTC month that the stretch touches.
+    credit: Units = Units(0)
+    #: Monthly cap in customer prices, credit included; None for none.
+    cap: Units | None = None
+    #: The plan's limits, model → {"rpm": …, "tpm": …}; the account's own override these.
+    limits: Mapping[str, Mapping[str, int]] = {}
+    #: Charged to each UTC month for each instance that we provisioned.
+    instance_fee: Units = Units(0)
+
+
 class Account(msgspec.Struct, frozen=True):
     """An account: a team, a bill and a scope of limits at once."""
 
@@ -151,6 +180,8 @@ class Account(msgspec.Struct, frozen=True):
     monthly_credit: Units = Units(0)
     #: Limits of its own, model → {"rpm": …, "tpm": …}; these override the plan's.
     limits: Mapping[str, Mapping[str, int]] = {}
+    #: Its latest subscription, a cancelled one too; None where it never had one. Kept by `store.subscriptions`.
+    subscription: Subscription | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -292,6 +323,26 @@ class Record(msgspec.Struct, frozen=True):
     created_at: int
     body: msgspec.Raw
     hash: str
+
+
+class Adjustment(msgspec.Struct, frozen=True):
+    """One correction of an account's bill: a fact that is added, since nothing that was settled ever changes."""
+
+    id: str
+    account_id: str
+    #: The UTC month whose invoice has it.
+    month: str
+    kind: AdjustmentKind
+    #: What it adds to what is due: below 0 for a refund and a credit note, above 0 for a reversal.
+    amount: Units
+    why: str
+    #: The bearer id of the operator who made it.
+    who: str
+    at: int
+    #: The call that it refunds, or the adjustment that it reverses.
+    refers_to: str | None = None
+    #: Of its record in the account's chain.
+    sequence: int = 0
 
 
 class Key(msgspec.Struct, frozen=True):

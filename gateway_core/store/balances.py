@@ -112,6 +112,11 @@ class Balances:
         entry = self._entries.get((account_id, month))
         return entry.held if entry else 0
 
+    def open_of(self, account_id: str, month: str) -> int:
+        """Calls of an account's month that hold something and are not settled."""
+        entry = self._entries.get((account_id, month))
+        return entry.holds if entry else 0
+
     def distrust(self) -> None:
         """What is settled is read again: a commit's fate was unknown."""
         for entry in self._entries.values():

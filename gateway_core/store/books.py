@@ -10,9 +10,11 @@ from pathlib import Path
 import msgspec
 
 from gateway_core.audit import genesis, link, record_body
-from gateway_core.clock import day_of
-from gateway_core.money import Units
+from gateway_core.clock import day_of, month_bounds
+from gateway_core.money import Units, usd
+from gateway_core.ports import LogEntry
 from gateway_core.store import connections
+from gateway_core.store.operator_log import write_entry
 from gateway_core.store.rows import INSERT_LEDGER, SELECT_LEDGER, call_row, json_text, ledger_row
 from gateway_core.types import AUDIT_THREAD, Rates, Record, Settled, Settlement
 
@@ -85,7 +87,8 @@ class Transaction:
         self.db = connections.writing(path)
         self._closed = False
         self._day_number, self._day_text = 0, "1970-01-01"
-        self._credits: dict[str, int] = {}
+        #: Account → month → the credit that is due to a month that has none yet.
+        self._credits: dict[str, dict[str, int]] = {}
         self._heads: dict[str, Head] = {}
         self._months: dict[tuple[str, str], Month] = {}
         self._bearers: dict[tuple[str, str, str], int] = {}
@@ -198,15 +201,8 @@ class Transaction:
         return found
 
     def forget_account(self, account_id: str) -> None:
-        """The account's own row changed."""
+        """The account's own row or its subscription changed."""
         self._credits.pop(account_id, None)
-
-    def _monthly_credit(self, account_id: str) -> int:
-        found = self._credits.get(account_id)
-        if found is None:
-            row = self.db.execute("SELECT monthly_credit FROM accounts WHERE id = ?", (account_id,)).fetchone()
-            found = self._credits[account_id] = row[0] if row else 0
-        return found
 
     def _rates_number(self, rates: Rates) -> int:
         found = self._rates.get(rates)
@@ -230,7 +226,7 @@ class Transaction:
         hold, charge = settlement.hold, settlement.charge
         account_id = hold.account_id
         month = self.month(account_id, hold.month)
-        granted = month.credit_granted or self._grant_due(account_id, hold.month)
+        granted = month.credit_granted or self._credit_due(account_id, hold.month)
         credit_used = min(charge, max(0, granted - month.credit_used))
         overage = charge - credit_used
         # Another instance bills it and sends the record: one of our own would count the call twice.
@@ -240,8 +236,7 @@ class Transaction:
         if not self.db.execute(INSERT_LEDGER, row).rowcount:
             return self._posted(hold.id)
         if granted and not month.credit_granted:
-            self._grant(account_id, hold.month, granted)
-            month.credit_granted = granted
+            self._grant(account_id, hold.month, granted, "system")
         if recorded:
             body = record_body(settlement, Units(credit_used), Units(overage))
             self._chain(account_id, AUDIT_THREAD, hold.id, body, settlement.served_at, hold.model, "ledger")
@@ -259,18 +254,40 @@ class Transaction:
         row = self.db.execute(f"{SELECT_LEDGER} WHERE l.id = ?", (call_id,)).fetchone()
         return call_row(row).settled
 
-    def _grant_due(self, account_id: str, month: str) -> int:
-        """What this first settled call of a month would be granted: nothing where a grant was made already."""
-        credit = self._monthly_credit(account_id)
-        if not credit:
-            return 0
-        made = self.db.execute(
-            "SELECT 1 FROM credit_grants WHERE account_id = ? AND month = ?", (account_id, month)
-        ).fetchone()
-        return 0 if made else credit
+    def grant(self, account_id: str, month: str, actor: str) -> None:
+        """Grants a month its credit, where it has none and some is due. A month without credit stays without a row."""
+        if not self.month(account_id, month).credit_granted and (due := self._credit_due(account_id, month)):
+            self._grant(account_id, month, due, actor)
 
-    def _grant(self, account_id: str, month: str, amount: int) -> None:
-        self.db.execute("INSERT INTO credit_grants VALUES (?, ?, ?, ?)", (account_id, month, amount, self._now_ms()))
+    def _credit_due(self, account_id: str, month: str) -> int:
+        """What a month without credit would be granted: nothing where a grant was made already."""
+        months = self._credits.setdefault(account_id, {})
+        found = months.get(month)
+        if found is None:
+            found = months[month] = self._credit_of(account_id, month)
+        return found
+
+    def _credit_of(self, account_id: str, month: str) -> int:
+        """The account's own credit, and that of the first subscription in the month that has any."""
+        key = (account_id, month)
+        if self.db.execute("SELECT 1 FROM credit_grants WHERE account_id = ? AND month = ?", key).fetchone():
+            return 0
+        own = self.db.execute("SELECT monthly_credit FROM accounts WHERE id = ?", (account_id,)).fetchone()
+        begins, ends = month_bounds(month)
+        included = self.db.execute(
+            "SELECT credit FROM subscriptions WHERE account_id = ? AND credit > 0 AND started_at < ? "
+            "AND (ends_at IS NULL OR ends_at > ? OR started_at >= ?) ORDER BY started_at, id LIMIT 1",
+            (account_id, ends, begins, begins),
+        ).fetchone()
+        return sum(row[0] for row in (own, included) if row)
+
+    def _grant(self, account_id: str, month: str, amount: int, actor: str) -> None:
+        now = self._now_ms()
+        self.db.execute("INSERT INTO credit_grants VALUES (?, ?, ?, ?)", (account_id, month, amount, now))
+        self.month(account_id, month).credit_granted = amount
+        self._dirty_months.add((account_id, month))
+        detail = {"month": month, "credit_usd": usd(amount)}
+        write_entry(self.db, LogEntry(now, actor, "credit.grant", account_id, detail))
 
     def _roll_up(self, settlement: Settlement, credit_used: int, overage: int) -> None:
         hold, usage = settlement.hold, settlement.usage

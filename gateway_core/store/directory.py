@@ -15,14 +15,27 @@ from gateway_core.money import Units
 from gateway_core.ports import LogEntry
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer, Op
+from gateway_core.store.operator_log import read_entries, write_entry
 from gateway_core.store.readers import Readers
 from gateway_core.store.rows import json_text, units
+from gateway_core.store.subscription_rows import SUBSCRIPTION, to_subscription
 from gateway_core.types import Account, Key
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+
+def _qualified(table: str, columns: str) -> str:
+    return ", ".join(f"{table}.{column}" for column in columns.split(", "))
+
+
 _ACCOUNT = "id, name, created_at, suspended, cap, monthly_credit, limits"
+_SELECT_ACCOUNT = (
+    f"SELECT {_qualified('a', _ACCOUNT)}, {_qualified('s', SUBSCRIPTION)} FROM accounts a LEFT JOIN subscriptions s "
+    "ON s.id = (SELECT id FROM subscriptions WHERE account_id = a.id ORDER BY started_at DESC, id DESC LIMIT 1)"
+)
+"""Accounts with their latest subscription; a WHERE may follow."""
+
 _KEY = "id, account_id, name, scopes, created_at, hint, models, cap, expires_at, revoked_at, last_used_at"
 _TOUCH_EVERY_MS = 60_000
 _REMEMBERED = 20_000
@@ -279,6 +292,11 @@ class SqliteDirectory:
             self._committer.ride(self._touches)
         self._touches.uses[key_id] = at
 
+    def forget_account(self, account_id: str) -> None:
+        """What belongs to the account changed, and is on disk: its subscription."""
+        self.generation += 1
+        self._accounts.forget(lambda row: row.id == account_id)
+
     async def _change(self, change: Callable[[Transaction], None], forget: Callable[[], None] | None = None) -> None:
         def done() -> None:
             self.generation += 1
@@ -295,25 +313,7 @@ class SqliteDirectory:
 
     async def log_entries(self, limit: int, *, skip: int = 0) -> list[LogEntry]:
         """The newest lines first, after `skip` of them."""
-        return await self._readers.run(_log_entries, limit, skip)
-
-
-def write_entry(db: sqlite3.Connection, entry: LogEntry) -> None:
-    """Adds a line to the operators' log, in the transaction of what it tells of."""
-    db.execute(
-        "INSERT INTO operator_log (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)",
-        (entry.at, entry.actor, entry.action, entry.subject, json_text(entry.detail)),
-    )
-
-
-def _log_entries(db: sqlite3.Connection, limit: int, skip: int) -> list[LogEntry]:
-    rows = db.execute(
-        "SELECT at, actor, action, subject, detail FROM operator_log ORDER BY number DESC LIMIT ? OFFSET ?",
-        (limit, skip),
-    )
-    return [
-        LogEntry(at, actor, action, subject, msgspec.json.decode(detail)) for at, actor, action, subject, detail in rows
-    ]
+        return await self._readers.run(read_entries, limit, skip)
 
 
 def _account_row(account: Account) -> tuple[Any, ...]:
@@ -330,17 +330,19 @@ def _account_row(account: Account) -> tuple[Any, ...]:
 
 def _to_account(row: tuple[Any, ...]) -> Account:
     cap = None if row[4] is None else Units(row[4])
-    return Account(row[0], row[1], row[2], bool(row[3]), cap, units(row[5]), msgspec.json.decode(row[6]))
+    limits = msgspec.json.decode(row[6])
+    subscription = None if row[7] is None else to_subscription(row[7:])
+    return Account(row[0], row[1], row[2], bool(row[3]), cap, units(row[5]), limits, subscription)
 
 
 def _account_where(db: sqlite3.Connection, column: str, value: str) -> Account | None:
-    row = db.execute(f"SELECT {_ACCOUNT} FROM accounts WHERE {column} = ?", (value,)).fetchone()  # our names
+    row = db.execute(f"{_SELECT_ACCOUNT} WHERE a.{column} = ?", (value,)).fetchone()  # our names
     return _to_account(row) if row else None
 
 
 def _accounts(db: sqlite3.Connection, after: str, limit: int) -> list[Account]:
-    sql = f"SELECT {_ACCOUNT} FROM accounts WHERE id > ? ORDER BY id LIMIT ?"
-    return [_to_account(row) for row in db.execute(sql, (after, limit))]
+    rows = db.execute(f"{_SELECT_ACCOUNT} WHERE a.id > ? ORDER BY a.id LIMIT ?", (after, limit))
+    return [_to_account(row) for row in rows]
 
 
 def _to_key(row: tuple[Any, ...]) -> Key:

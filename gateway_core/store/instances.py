@@ -10,7 +10,8 @@ from gateway_core.errors import Conflict, NotFound
 from gateway_core.ports import LogEntry
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
-from gateway_core.store.directory import Remembered, write, write_entry
+from gateway_core.store.directory import Remembered, write
+from gateway_core.store.operator_log import write_entry
 from gateway_core.store.readers import Readers
 from gateway_core.types import Instance
 

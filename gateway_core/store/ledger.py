@@ -255,8 +255,10 @@ class SqliteLedger:
 
     async def month(self, account_id: str, month: str) -> MonthTotals:
         """An account's totals for "2026-11"."""
+        # Before the read: what is not open any more is then among what is settled.
+        still_open = self._balances.open_of(account_id, month)
         settled, granted, used = await self._readers.run(_month, account_id, month)
-        return MonthTotals(settled, self._balances.held_of(account_id, month), granted, used)
+        return MonthTotals(settled, self._balances.held_of(account_id, month), granted, used, still_open)
 
     async def reconcile(self) -> list[Finding]:
         """Recomputes every balance, rollup and chain from the ledger's rows; empty means they agree."""

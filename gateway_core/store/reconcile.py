@@ -26,6 +26,9 @@ def reconcile(db: sqlite3.Connection) -> list[Finding]:
     db.execute("BEGIN")
     try:
         months, bearers, days, findings = _from_ledger(db)
+        for account, month in db.execute("SELECT account_id, month FROM credit_grants"):
+            # A month may have its credit before its first call.
+            months.setdefault((account, month), {"calls": 0, "settled": 0, "credit_used": 0})
         findings += _compare("account_months", months, _months(db))
         findings += _compare("bearer_months", bearers, _bearers(db))
         findings += _compare("rollups_daily", days, _days(db))

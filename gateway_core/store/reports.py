@@ -1,9 +1,10 @@
 """Totals from the daily rollups: `ports.Reports` on SQLite."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
-from gateway_core.ports import UsageRow
+from gateway_core.ports import UsageGroup, UsageRow
 from gateway_core.store.readers import Readers
 from gateway_core.types import Usage
 
@@ -11,6 +12,15 @@ _COLUMNS = (
     "day, account_id, bearer_id, model, tier, calls, input, output, cached, cache_write, reasoning, estimated_calls, "
     "charge, credit_used, overage, owed, loss"
 )
+_FIELDS: dict[UsageGroup, str] = {
+    "day": "day",
+    "account": "account_id",
+    "key": "bearer_id",
+    "model": "model",
+    "tier": "tier",
+}
+_COUNTS = slice(5, None)
+"""The columns that are added up, behind those of _FIELDS."""
 
 
 class SqliteReports:
@@ -23,15 +33,43 @@ class SqliteReports:
         """Rollups of [since_day, until_day], of one account or of all, by day."""
         return await self._readers.run(_usage, account_id, since_day, until_day)
 
+    async def totals(
+        self, account_id: str | None, since_day: str, until_day: str, by: Sequence[UsageGroup]
+    ) -> list[UsageRow]:
+        """Sums of [since_day, until_day] by those fields; the fields that are not named are empty."""
+        return await self._readers.run_long(_totals, account_id, since_day, until_day, by)
+
+
+def _totals(
+    db: sqlite3.Connection, account_id: str | None, since_day: str, until_day: str, by: Sequence[UsageGroup]
+) -> list[UsageRow]:
+    """A row at a time: the sums are in Python, where they cannot overflow, and only they are kept."""
+    sql, values = _select(account_id, since_day, until_day)
+    places = [(_FIELDS[field], list(_FIELDS).index(field)) for field in by]
+    sums: dict[tuple[str, ...], list[int]] = {}
+    for row in db.execute(sql, values):
+        counts = sums.setdefault(tuple([row[place] for _, place in places]), [0] * len(row[_COUNTS]))
+        for index, cell in enumerate(row[_COUNTS]):
+            counts[index] += int(cell)
+    named = [name for name, _ in places]
+    return [
+        _to_usage((*[dict(zip(named, key, strict=True)).get(name, "") for name in _FIELDS.values()], *counts))
+        for key, counts in sorted(sums.items())
+    ]
+
 
 def _usage(db: sqlite3.Connection, account_id: str | None, since_day: str, until_day: str) -> list[UsageRow]:
+    sql, values = _select(account_id, since_day, until_day)
+    return [_to_usage(row) for row in db.execute(f"{sql} ORDER BY day, account_id, bearer_id, model, tier", values)]
+
+
+def _select(account_id: str | None, since_day: str, until_day: str) -> tuple[str, list[Any]]:
     sql = f"SELECT {_COLUMNS} FROM rollups_daily WHERE day >= ? AND day <= ?"  # our own names
     values: list[Any] = [since_day, until_day]
     if account_id is not None:
         sql += " AND account_id = ?"
         values.append(account_id)
-    sql += " ORDER BY day, account_id, bearer_id, model, tier"
-    return [_to_usage(row) for row in db.execute(sql, values)]
+    return sql, values
 
 
 def _to_usage(row: tuple[Any, ...]) -> UsageRow:

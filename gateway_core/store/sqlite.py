@@ -9,8 +9,9 @@ from typing import Any
 
 from gateway_core.errors import StoreCorrupt, StoreError
 from gateway_core.ids import new_id
-from gateway_core.ports import Clock, Directory, Instances, Ledger, Records, Reports
+from gateway_core.ports import Adjustments, Clock, Directory, Instances, Ledger, Records, Reports, Subscriptions
 from gateway_core.store import backup, connections, migrations
+from gateway_core.store.adjustments import SqliteAdjustments
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer, Op
 from gateway_core.store.directory import SqliteDirectory, WriteOp, write
@@ -19,6 +20,7 @@ from gateway_core.store.ledger import SqliteLedger
 from gateway_core.store.readers import Readers
 from gateway_core.store.records import SqliteRecords
 from gateway_core.store.reports import SqliteReports
+from gateway_core.store.subscriptions import SqliteSubscriptions
 
 log = logging.getLogger("gateway_core.store")
 
@@ -40,6 +42,8 @@ class SqliteStore:
     ledger: Ledger
     directory: Directory
     instances: Instances
+    subscriptions: Subscriptions
+    adjustments: Adjustments
     records: Records
     reports: Reports
 
@@ -61,8 +65,11 @@ class SqliteStore:
             raise StoreError(f"The store {self._path} cannot be read (SQLite: {error}).") from error
         self._committer = committer = Committer(books, self._window_ms, self._probe)
         self.ledger = ledger = SqliteLedger(committer, self._readers, self.boot_id, self._clock)
-        self.directory = SqliteDirectory(committer, self._readers, self._clock.now_ms)
-        self.instances = SqliteInstances(committer, self._readers, self._clock.now_ms)
+        now_ms = self._clock.now_ms
+        self.directory = directory = SqliteDirectory(committer, self._readers, now_ms)
+        self.instances = SqliteInstances(committer, self._readers, now_ms)
+        self.subscriptions = SqliteSubscriptions(committer, self._readers, directory, now_ms)
+        self.adjustments = SqliteAdjustments(committer, self._readers, now_ms)
         self.records = SqliteRecords(committer, self._readers)
         self.reports = SqliteReports(self._readers)
         try:

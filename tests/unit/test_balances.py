@@ -5,7 +5,7 @@ import pytest
 from gateway_core.errors import QuotaExceeded
 from gateway_core.money import UNITS_PER_USD, Units
 from gateway_core.store.balances import Balances
-from gateway_core.testing.store_suite import MONTH, hold
+from gateway_core.testing.calls import MONTH, hold
 
 
 def test_an_entry_with_something_held_outlives_any_number_of_others() -> None:

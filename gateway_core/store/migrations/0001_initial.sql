@@ -66,7 +66,7 @@ CREATE TABLE subscriptions (
     id TEXT PRIMARY KEY,
     account_id TEXT NOT NULL REFERENCES accounts (id),
     plan TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'cancelled', 'ended')),
+    status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'cancelled')),
     started_at INTEGER NOT NULL,
     ends_at INTEGER,
     fee INTEGER NOT NULL DEFAULT 0,
@@ -83,7 +83,6 @@ CREATE TABLE subscription_history (
     at INTEGER NOT NULL,
     status TEXT NOT NULL,
     actor TEXT NOT NULL,
-    detail TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (subscription_id, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -319,6 +318,10 @@ CREATE TRIGGER credit_grants_no_update BEFORE UPDATE ON credit_grants
 BEGIN SELECT RAISE (ABORT, 'a grant is made once a month and never changed'); END;
 CREATE TRIGGER credit_grants_no_delete BEFORE DELETE ON credit_grants
 BEGIN SELECT RAISE (ABORT, 'a grant is made once a month and never removed'); END;
+CREATE TRIGGER subscription_history_no_update BEFORE UPDATE ON subscription_history
+BEGIN SELECT RAISE (ABORT, 'what a subscription was is never changed'); END;
+CREATE TRIGGER subscription_history_no_delete BEFORE DELETE ON subscription_history
+BEGIN SELECT RAISE (ABORT, 'what a subscription was is never removed'); END;
 CREATE TRIGGER rates_no_update BEFORE UPDATE ON rates
 BEGIN SELECT RAISE (ABORT, 'rates that a call was priced by are never changed'); END;
 CREATE TRIGGER rates_no_delete BEFORE DELETE ON rates
