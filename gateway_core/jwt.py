@@ -86,6 +86,11 @@ def is_instance_id(text: str) -> bool:
     return _INSTANCE.fullmatch(text) is not None
 
 
+def is_jti(text: str) -> bool:
+    """Whether a text can be a token's own id."""
+    return _JTI.fullmatch(text) is not None
+
+
 def read(token: str) -> Unverified:
     """Takes a token apart. Raises InvalidBearer for one that is malformed, ambiguous, or names no instance."""
     try:
@@ -171,7 +176,7 @@ def check_claims(unverified: Unverified, audiences: Collection[str], now_ms: int
         or not isinstance(audience, str)
         or audience.rstrip("/") not in audiences
         or not isinstance(scope, str)
-        or not (jti is None or (isinstance(jti, str) and _JTI.fullmatch(jti)))
+        or not (jti is None or (isinstance(jti, str) and is_jti(jti)))
     ):
         raise InvalidBearer
     return Claims(unverified.issuer, purpose, frozenset(scope.split()), jti, _end(claims, now_ms))
@@ -274,6 +279,15 @@ def read_key_set(text: str) -> dict[str, OKPKey]:
     if not found:
         raise ValueError("it has no Ed25519 key")
     return found
+
+
+def issuer_of(text: str) -> str | None:
+    """The instance that a JWK Set says its keys are of, as ours say; None where it says nothing."""
+    try:
+        issuer = _object(text.encode()).get("issuer")
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return issuer if isinstance(issuer, str) and is_instance_id(issuer) else None
 
 
 def key_set_text(keys: Mapping[str, OKPKey]) -> str:

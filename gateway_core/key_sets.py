@@ -26,14 +26,16 @@ _REMEMBERED = 10_000
 
 
 async def fetch(outside: Outside, url: str) -> str:
-    """The key set at an address, as it is kept. Raises OutsideError."""
+    """The key set at an address, as it was sent. Raises OutsideError where there is none."""
     answer = await outside.ask("GET", url, {"accept": "application/json"}, limit=MOST_BYTES)
     if answer.status != 200:
         raise OutsideError(f"answered with status {answer.status}")
     try:
-        return jwt.key_set_text(jwt.read_key_set(answer.body.decode()))
+        text = answer.body.decode()
+        jwt.read_key_set(text)
     except ValueError as error:
         raise OutsideError(f"sent no set of keys: {error}") from None
+    return text
 
 
 class KeySets:
@@ -91,7 +93,7 @@ class KeySets:
 
     async def _fetch(self, instance: Instance, url: str) -> str | None:
         try:
-            text = await fetch(self._outside, url)
+            text = jwt.key_set_text(jwt.read_key_set(await fetch(self._outside, url)))
             await self._instances.keep_jwks(instance.id, text, self._clock.now_ms())
         except (OutsideError, StoreError) as error:
             log.warning("the keys of %s could not be fetched: its JWKS URL %s", instance.id, error)

@@ -19,7 +19,7 @@ STORE = "store.sqlite3"
 NEEDED = (STORE, "pepper", "operator.key")
 """Without the secrets the keys in the store are numbers that nobody can verify."""
 
-OPTIONAL = ("signing.key", "config.toml")
+OPTIONAL = ("signing.key", "signing.json", "config.toml")
 """What a home has only once it was needed or written."""
 
 _MANIFEST = "manifest.json"

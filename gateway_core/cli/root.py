@@ -16,7 +16,7 @@ from gateway_core.errors import SplError
 
 SECTIONS = {
     "Run it": ("serve", "chat"),
-    "Accounts and keys": ("account", "keys"),
+    "Accounts and keys": ("account", "keys", "instance", "token"),
     "Look": ("models", "capabilities", "tokenize", "thread", "plugins", "config"),
     "Look after it": ("reconcile", "backup", "restore", "completion"),
 }

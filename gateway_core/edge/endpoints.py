@@ -6,8 +6,10 @@ from gateway_core.edge.admin import AdminEndpoints
 from gateway_core.edge.calls import CallEndpoints
 from gateway_core.edge.health import HealthEndpoints
 from gateway_core.edge.host import Host
+from gateway_core.edge.instances import InstanceEndpoints
 from gateway_core.edge.keys import KeyEndpoints
 from gateway_core.edge.models import ModelEndpoints
+from gateway_core.edge.signing import SigningEndpoints
 from gateway_core.edge.tokenize import TokenizeEndpoint
 from gateway_core.ports import Endpoint
 
@@ -20,6 +22,8 @@ def core_endpoints(host: Host, access: Access) -> list[Endpoint]:
         *CallEndpoints(host).endpoints(),
         *KeyEndpoints(host).endpoints(),
         *AccountEndpoints(host).endpoints(),
+        *InstanceEndpoints(host).endpoints(),
+        *SigningEndpoints(host).endpoints(),
         *AdminEndpoints(host).endpoints(),
         *HealthEndpoints(host).endpoints(),
     ]

@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "home",
         "keyring",
         "jwt",
+        "key_sets",
         "signing",
         "ports",
         "hookspecs",

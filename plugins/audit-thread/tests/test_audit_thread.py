@@ -7,6 +7,7 @@ import httpx2
 import msgspec
 import pytest
 from spl_audit_thread import Plugin
+from spl_audit_thread.plugin import AuditThreadSettings
 from spl_audit_thread.query import checked, record_query
 
 from gateway_core.errors import InvalidRequest
@@ -196,4 +197,4 @@ def test_only_a_writer_writes_and_it_reads_nothing(operator: Caller, owner: Call
 def test_the_sink_takes_every_record_without_waiting() -> None:
     record = Record("rec_1", "acct_1", "th_audit_api_usage", 1, 0, msgspec.Raw(b"{}"), "00")
     with pytest.raises(StopIteration):
-        Plugin().emit_audit(record).send(None)
+        Plugin(AuditThreadSettings()).emit_audit(record).send(None)

@@ -1,10 +1,12 @@
-"""The plugin: two endpoints, and the sink that says a record is home."""
+"""The plugin: threads over HTTP, and the sink that takes a record home."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,7 +15,9 @@ from gateway_core.hookspecs import API, hookimpl
 from gateway_core.ports import Endpoint
 from gateway_core.services import Services
 from gateway_core.types import Account, Principal, Record
-from spl_audit_thread.query import checked, record_query
+from spl_audit_thread.pull import Puller
+from spl_audit_thread.query import PLACE, checked, record_query
+from spl_audit_thread.remote import Pusher
 
 _THREAD = re.compile(r"th_[a-z0-9_]{1,60}", re.ASCII)
 _RECORD_ID = re.compile(r"[A-Za-z0-9_\-]{1,80}", re.ASCII)
@@ -28,23 +32,75 @@ class SentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: msgspec.Raw
 
 
+class AuditThreadSettings(msgspec.Struct, frozen=True):
+    """`[plugins.audit-thread]`: where to fetch records from that a gateway keeps for this instance."""
+
+    #: The gateway's address. None: nothing is fetched; records come by themselves, or there are none.
+    pull_from: str | None = None
+    #: The address that the gateway knows itself by, where it is another.
+    pull_audience: str | None = None
+    #: Whose records they are here.
+    pull_account: str = "local"
+    #: Seconds between two looks.
+    pull_seconds: Annotated[float, Meta(ge=0.05, le=86_400)] = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuses an address that is none."""
+        for name, url in (("pull_from", self.pull_from), ("pull_audience", self.pull_audience)):
+            if url is not None and not re.match(r"https?://[^\s/?#@]+[^\s?#]*$", url):
+                raise ValueError(f'{name}: expected an address such as "https://gateway.example.com"')
+
+
 class Plugin:
-    """Serves the threads of the gateway's own store."""
+    """Serves the threads of the gateway's own store, and carries records between instances."""
 
     API = API
+    Settings = AuditThreadSettings
+
+    def __init__(self, settings: AuditThreadSettings) -> None:
+        self._settings = settings
+        self._pusher: Pusher | None = None
+        self._puller: Puller | None = None
+
+    @hookimpl
+    async def startup(self, services: Services) -> None:
+        """Learns where records go, and begins to fetch them where that is configured."""
+        self._pusher = Pusher(services)
+        settings = self._settings
+        if settings.pull_from is not None:
+            self._puller = Puller(
+                services, settings.pull_from, settings.pull_audience, settings.pull_account, settings.pull_seconds
+            )
+            await self._puller.start()
+
+    @hookimpl
+    async def shutdown(self) -> None:
+        """Fetches no more."""
+        if self._puller is not None:
+            await self._puller.stop()
 
     @hookimpl
     def register_routes(self, services: Services) -> list[Endpoint]:
-        """Reading for owners, writing for gateways."""
+        """Reading for owners and for instances, writing for gateways."""
         threads = _Threads(services)
         return [
             Endpoint("GET", _PATH, "owner", threads.read, "A thread's records in order, a page at a time."),
             Endpoint("POST", _PATH, "records:write", threads.write, "Stores a record that another gateway made."),
+            Endpoint(
+                "GET",
+                "/v1/audit/records",
+                "records:read",
+                threads.pull,
+                "All records of an instance's account, to fetch.",
+            ),
         ]
 
     @hookimpl
     async def emit_audit(self, record: Record) -> None:
-        """Takes every record at once: its settlement wrote it into its account's thread, which is kept here."""
+        """Takes a record home: it is there already, in its account's thread, unless the account has an instance of
+        its own that wants it sent."""
+        if self._pusher is not None:
+            await self._pusher.push(record)
 
 
 class _Threads:
@@ -58,15 +114,17 @@ class _Threads:
         query = record_query(parameters, account_id, _thread(request))
         size = query.limit
         records = await self._services.store.records.read(msgspec.structs.replace(query, limit=size + 1))
-        shown, more = records[:size], len(records) > size
-        return _json(
-            {
-                "object": "list",
-                "data": [_described(record) for record in shown],
-                "has_more": more,
-                "next_after": shown[-1].sequence if more else None,
-            }
-        )
+        return _page(records, size)
+
+    async def pull(self, request: Request, principal: Principal | None) -> Response:
+        """A page of all threads of the account that the instance is registered on."""
+        if principal is None:
+            raise InsufficientScope("This needs a bearer with the scope `records:read`.")
+        parameters = checked(request.query_params.multi_items(), PLACE)
+        query = record_query(parameters, principal.account_id, None)
+        size = query.limit
+        records = await self._services.store.records.read(msgspec.structs.replace(query, limit=size + 1))
+        return _page(records, size)
 
     async def write(self, request: Request, principal: Principal | None) -> Response:
         """Stores a record once: 201 for a new one, 200 for one that is there already."""
@@ -117,6 +175,18 @@ def _decoded(body: bytes) -> SentRecord:
     if len(bytes(sent.body)) > _MAX_BODY:
         raise InvalidRequest(f"A record's body must be at most {_MAX_BODY} bytes.", param="body")
     return sent
+
+
+def _page(records: Sequence[Record], size: int) -> Response:
+    shown, more = records[:size], len(records) > size
+    return _json(
+        {
+            "object": "list",
+            "data": [_described(record) for record in shown],
+            "has_more": more,
+            "next_after": shown[-1].sequence if more else None,
+        }
+    )
 
 
 def _described(record: Record) -> dict[str, Any]:

@@ -8,18 +8,19 @@ from gateway_core.errors import InvalidRequest
 from gateway_core.ports import RecordQuery
 
 PARAMETERS = ("account", "after", "limit", "model", "month", "since", "until")
+PLACE = ("after", "limit")
 MAX_PAGE = 1000
 _DEFAULT_PAGE = 100
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 _NUMBER = re.compile(r"\d{1,15}", re.ASCII)
 
 
-def checked(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def checked(pairs: Iterable[tuple[str, str]], names: tuple[str, ...] = PARAMETERS) -> dict[str, str]:
     """The query's parameters by name. Raises InvalidRequest for one that is unknown, empty or given twice."""
     found: dict[str, str] = {}
     for name, value in pairs:
-        if name not in PARAMETERS:
-            known = ", ".join(PARAMETERS)
+        if name not in names:
+            known = ", ".join(names)
             raise InvalidRequest(f"There is no such parameter here; there are {known}.", param=_shown(name))
         if name in found or not value or len(value) > 200 or not value.isprintable():
             raise InvalidRequest(f"Invalid value for '{name}'.", param=name)
@@ -27,8 +28,8 @@ def checked(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def record_query(parameters: dict[str, str], account_id: str, thread: str) -> RecordQuery:
-    """The records that are asked for. Raises InvalidRequest naming the parameter."""
+def record_query(parameters: dict[str, str], account_id: str, thread: str | None) -> RecordQuery:
+    """The records that are asked for, of one thread or of all. Raises InvalidRequest naming the parameter."""
     since, until = _period(parameters)
     return RecordQuery(
         account_id=account_id,
