@@ -104,7 +104,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     media_tokens: Annotated[int, Meta(ge=0)] | None = None
     overhead_tokens: Annotated[int, Meta(ge=0)] | None = None
     features: tuple[str, ...] | None = None
-    tokenizer: str | None = None
+    tokenizer: Literal["cl100k_base", "o200k_base"] | None = None
     family: str | None = None
     created: Annotated[int, Meta(ge=0)] | None = None
 
@@ -122,6 +122,8 @@ class PlanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fee_usd: str = "0"
     credit_usd: str = "0"
     cap_usd: str | None = None
+    #: For each instance that we provisioned, besides the fee.
+    instance_fee_usd: str = "0"
     limits: Mapping[str, LimitConfig] = {}
 
 

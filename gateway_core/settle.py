@@ -17,6 +17,7 @@ from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaEx
 from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import Clock, OpenCall, Store
 from gateway_core.pricing import cost, worst_case
+from gateway_core.request_policy import refuse_unpriced
 from gateway_core.tokens import Tokens
 from gateway_core.types import (
     Adjustment,
@@ -73,10 +74,13 @@ class Settler:
         Also gives the output limit to send upstream, None unless a cap binds where the client named no limit.
         """
         request = call.request
+        await self._fits(call, facts)
         input_tokens = request.size + request.media * facts.media_tokens + facts.overhead_tokens
         output_tokens = (request.output_limit or facts.max_output_tokens) * request.choices
         unmetered = terms.unmetered or facts.billed_upstream
         rates = BILLED_UPSTREAM if unmetered else self._rates(call, input_tokens, output_tokens)
+        if rates.input or rates.output:
+            refuse_unpriced(request)
         hold = Hold(
             id=call.id,
             account_id=call.account.id,
@@ -107,6 +111,17 @@ class Settler:
         if priced is None:
             raise InternalError(f"No price is known for {call.request.model}, so it cannot be served.")
         return priced.rates
+
+    async def _fits(self, call: Call, facts: ModelFacts) -> None:
+        """Refuses what is longer than the model's context: no price is known for it. Counts only what might be."""
+        if call.request.size <= facts.context_tokens:
+            return
+        counted = await self._tokens.count_messages(facts.tokenizer, call.request.body)
+        if counted.input > facts.context_tokens:
+            raise InvalidRequest(
+                f"The messages have {counted.input} tokens; `{facts.id}` takes at most {facts.context_tokens}.",
+                param="messages",
+            )
 
     async def _tighter(self, call: Call, facts: ModelFacts, hold: Hold) -> tuple[Hold, int | None]:
         """The bound from bytes did not fit: counts the input, and lets the cap limit an unlimited output."""

@@ -31,6 +31,12 @@ max_output_tokens = 1000
 overhead_tokens = 0
 tokenizer = "o200k_base"
 
+[models.small]
+routes = [{{ provider = "strict", model = "upstream-name" }}]
+price = "free"
+context_tokens = 100
+tokenizer = "o200k_base"
+
 [models.fallback]
 routes = [{{ provider = "strict", model = "broken" }}, {{ provider = "strict", model = "works" }}]
 price = "free"
@@ -260,6 +266,14 @@ def test_bad_input_names_the_field_and_reaches_nobody(client: httpx2.Client, ope
     assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_request", "max_tokens")
     assert error["request_id"] == answer.headers["x-request-id"]
     assert openai_upstream.log() == []
+
+
+def test_what_is_longer_than_the_context_is_refused(client: httpx2.Client, openai_upstream: UpstreamHandle) -> None:
+    words = "word " * 90
+    assert call(client, model="small", messages=[{"role": "user", "content": words}]).status_code == 200
+    answer = call(client, model="small", messages=[{"role": "user", "content": words * 2}])
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages")
+    assert len(openai_upstream.log()) == 1
 
 
 def test_an_unknown_model_is_a_404(client: httpx2.Client) -> None:

@@ -2,17 +2,18 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_core.config import Config
+from gateway_core.config import Config, ModelConfig
 from gateway_core.config_file import default_config_path, from_tables, load, shipped_folder, show, to_toml
 from gateway_core.errors import ConfigError, ConfigProblems
 from gateway_core.home import Home
+from gateway_core.tokens import VOCABULARIES
 
 OPENAI = {"providers": {"openai": {"plugin": "provider-openai", "api_key": "env:OPENAI_API_KEY"}}}
 ROUTES = [{"provider": "openai", "model": "m"}]
@@ -318,3 +319,8 @@ anything = st.recursive(
 def test_whatever_is_configured_is_taken_or_refused_with_file_and_key(tables: dict[str, Any]) -> None:
     for said in problems(tables):
         assert said.startswith("f.toml: ")
+
+
+def test_the_tokenizers_that_can_be_named_are_the_ones_that_are_shipped() -> None:
+    named = get_args(get_type_hints(ModelConfig)["tokenizer"])[0]
+    assert set(get_args(named)) == VOCABULARIES
