@@ -32,6 +32,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_timeout: Seconds = 10.0
     #: Seconds that open streams get at a shutdown before they are cut and settled.
     grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
+    #: Bad requests (400) and refused bearers (401), each, after which an address is answered 429 for a while.
+    failures_per_minute: Count = 300
     #: Serves many tenants on the operator's provider accounts: refuses what would cross them.
     managed: bool = False
 

@@ -18,6 +18,7 @@ from gateway_core.delivery import Delivery
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import (
     AccountSuspended,
+    BillingError,
     GatewayError,
     InsufficientScope,
     InternalError,
@@ -33,13 +34,18 @@ from gateway_core.live import LiveStream, LiveStreams
 from gateway_core.money import Units, cents
 from gateway_core.outbox import Outbox
 from gateway_core.ports import Chunks, Clock, Limiter, Store
+from gateway_core.request_policy import of_one_tenant, refuse_unpriced
 from gateway_core.settle import End, Settler
 from gateway_core.types import (
+    Account,
     Call,
+    ChatRequest,
     Chunk,
     Credentials,
     Hold,
+    LimitState,
     ModelFacts,
+    Principal,
     Reservation,
     Route,
     Settled,
@@ -56,6 +62,9 @@ T = TypeVar("T")
 
 ENDPOINT = "/v1/chat/completions"
 
+_UNREAD = ChatRequest(model="", body={}, size=0)
+"""What is known of a request whose body was not read: it names no model."""
+
 
 class Client(Protocol):
     """The caller's end of the connection, as the edge gives it to the pipeline."""
@@ -64,7 +73,7 @@ class Client(Protocol):
     credentials: Credentials
     #: Set as soon as they are known: the answer's headers name them, an error's too.
     tier: str | None
-    reservation: Reservation | None
+    limits: Sequence[LimitState]
 
     async def body(self) -> bytes:
         """The request's body; raises RequestTooLarge before reading beyond the cap."""
@@ -114,6 +123,7 @@ class Pipeline:
         live: LiveStreams,
         outbox: Outbox,
         clock: Clock,
+        managed: bool = False,
     ) -> None:
         self._dispatch = dispatch
         self._store = store
@@ -125,6 +135,7 @@ class Pipeline:
         self._live = live
         self._outbox = outbox
         self._clock = clock
+        self._managed = managed
 
     async def serve(self, client: Client) -> None:
         """One call. Raises a GatewayError where it is refused or fails: the edge tells the client so, in the
@@ -149,7 +160,14 @@ class Pipeline:
             raise InvalidBearer
         if account.suspended:
             raise AccountSuspended("This account is suspended; ask its operator.")
+        await self._look(self._call(client, principal, account, _UNREAD), client)
         request = decode_request(await client.body())
+        if self._managed:
+            refuse_unpriced(request)
+            request = of_one_tenant(request)
+        return self._call(client, principal, account, request)
+
+    def _call(self, client: Client, principal: Principal, account: Account, request: ChatRequest) -> Call:
         now = self._clock.now_ms()
         return Call(
             id=client.request_id,
@@ -161,6 +179,24 @@ class Pipeline:
             month=month_of(now),
             address=client.credentials.address,
         )
+
+    async def _look(self, unread: Call, client: Client) -> None:
+        """Refuses, before a byte of the body is read, a call that finds its minute full; takes nothing.
+
+        Only the windows that hold for every model are known here. What else a tier refuses is said in its turn.
+        """
+        try:
+            terms = self._dispatch.admit(unread)
+        except BillingError:
+            return
+        if terms is None:
+            return
+        client.tier = terms.tier
+        windows = [window for window in terms.windows if window.unit == "requests"]
+        client.limits = await self._limiter.peek(windows) if windows else ()
+        if any(state.remaining < 1 and not state.window.day for state in client.limits):
+            # The limiter knows how long to wait; where a moment made room after all, it is given back.
+            self._limiter.cancel(await self._limiter.reserve(windows, 0))
 
     # ------------------------------------------------------------ may you, and the hold
 
@@ -175,11 +211,12 @@ class Pipeline:
             await self._counter.reservation(request, facts) if any(w.unit == "tokens" for w in terms.windows) else 0
         )
         reservation = await self._limiter.reserve(terms.windows, tokens)
-        client.reservation = reservation
+        client.limits = reservation.states
         try:
             hold, limit = await self._settler.hold(call, terms, facts)
         except BaseException:
             self._limiter.cancel(reservation)
+            client.limits = await self._limiter.peek(terms.windows)
             raise
         return Admitted(call, facts, routes, reservation, hold, limit, terms.unmetered)
 
@@ -202,7 +239,8 @@ class Pipeline:
         if terms is None:
             raise SubscriptionRequired("No tier serves this bearer: its account has no active subscription.")
         if not may_use(facts, terms.tier):
-            raise SubscriptionRequired(f"The model `{facts.id}` is not part of the {terms.tier} tier.", param="model")
+            message = f"The model `{facts.id}` is not part of the {terms.tier} tier."
+            raise SubscriptionRequired(message, param="model", tier=terms.tier)
         return terms
 
     # ------------------------------------------------------------ ask a backend

@@ -9,7 +9,8 @@ from gateway_core.edge.access import Access
 from gateway_core.edge.chat import ChatEndpoint
 from gateway_core.edge.endpoints import core_endpoints
 from gateway_core.edge.errors import render
-from gateway_core.edge.guard import ClientGone
+from gateway_core.edge.floods import Failures
+from gateway_core.edge.guard import Addresses, ClientGone
 from gateway_core.edge.host import REQUEST_ID, Host
 from gateway_core.edge.routing import RouteInfo, build_router
 from gateway_core.errors import ConfigError, GatewayError, InternalError, StoreError
@@ -34,6 +35,8 @@ class App:
         #: Every route with its gate.
         self.routes = routes
         self._server = host.services.config.server
+        self._addresses = Addresses(self._server.trusted_proxies)
+        self._failures = Failures(self._server.failures_per_minute, host.services.clock)
         self._id_header = f"{self._server.header_prefix}Request-ID".lower().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,12 +80,15 @@ class App:
         if started:
             log.error("a request failed after its answer had begun: %s", refusal.code)
             return  # the server sees an answer without an end, and hangs up
+        self._failures.note(self._addresses.client(scope), refusal.status)
         await self._refuse(refusal, identifier, answer)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if self._host.draining and path not in HEALTH:
             raise InternalError("The gateway is shutting down; try again.", retry_after=DRAINING_RETRY_SECONDS)
+        if self._failures and path not in HEALTH:
+            self._failures.check(self._addresses.client(scope))
         if path == CHAT and scope["method"] == "POST":
             await self._chat(scope, receive, send)
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,10 +12,10 @@ from gateway_core.edge.access import Access
 from gateway_core.edge.errors import Headers, error_object
 from gateway_core.edge.guard import ClientGone, read_body
 from gateway_core.edge.host import REQUEST_ID, TRANSPORT, Host
-from gateway_core.errors import GatewayError, InternalError
+from gateway_core.errors import GatewayError, InternalError, RateLimited
 from gateway_core.interrupt import Interrupt
 from gateway_core.money import Units, cents
-from gateway_core.types import Credentials, Reservation
+from gateway_core.types import Credentials, LimitState
 from gateway_core.wire.chat import error_event
 from gateway_core.wire.ratelimit import headers as ratelimit_headers
 
@@ -42,6 +43,8 @@ class ChatEndpoint:
             await self._pipeline.serve(client)
         except GatewayError as error:
             if not client.started:
+                if isinstance(error, RateLimited):
+                    client.limits = ()  # it brings its own, which are newer
                 error.headers = (*error.headers, *client.known_headers())
                 raise
             await client.break_off(error)
@@ -65,13 +68,13 @@ class ChatEndpoint:
         """Bytes that a request's body may have."""
         return self._server.max_body_bytes
 
-    def head(self, tier: str | None, reservation: Reservation | None) -> Headers:
+    def head(self, tier: str | None, limits: Sequence[LimitState]) -> Headers:
         """The headers that are known before an answer is."""
         out: Headers = []
         if tier is not None:
             out.append((self._tier_header, tier.encode()))
-        if reservation is not None and reservation.states:
-            out += ratelimit_headers(reservation.states)
+        if limits:
+            out += ratelimit_headers(limits)
         return out
 
     def cost(self, charge: Units) -> tuple[bytes, bytes]:
@@ -100,7 +103,7 @@ class ChatClient:
         self.request_id: str = scope[REQUEST_ID]
         self.credentials = endpoint.credentials(scope)
         self.tier: str | None = None
-        self.reservation: Reservation | None = None
+        self.limits: Sequence[LimitState] = ()
 
     # ------------------------------------------------------------ in
 
@@ -170,7 +173,7 @@ class ChatClient:
 
     def known_headers(self) -> Headers:
         """Tier and limits, as far as they are known."""
-        return self._endpoint.head(self.tier, self.reservation)
+        return self._endpoint.head(self.tier, self.limits)
 
     def _stream_headers(self) -> Headers:
         return [

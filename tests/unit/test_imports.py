@@ -18,6 +18,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "audit",
         "pricing",
+        "request_policy",
+        "plans",
+        "invoice",
+        "invoice_page",
+        "billing",
         "home",
         "keyring",
         "jwt",

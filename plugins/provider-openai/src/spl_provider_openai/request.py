@@ -24,8 +24,17 @@ def encode_request(
             fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
         else:
             fields.pop("stream_options", None)
-    head = _encode(fields)
-    return head if request.rest == b"{}" else b"%b,%b" % (head[:-1], request.rest[1:])
+    for name in settings.omit:
+        fields.pop(name, None)
+    head, rest = _encode(fields), _rest(request, settings)
+    return head if rest == b"{}" else b"%b,%b" % (head[:-1], rest[1:])
+
+
+def _rest(request: ChatRequest, settings: OpenAISettings) -> bytes:
+    if settings.omit.isdisjoint(request.body):
+        return request.rest
+    left_out = settings.omit.union(ROUTED_FIELDS)
+    return _encode({name: value for name, value in request.body.items() if name not in left_out})
 
 
 def _set_limit(fields: dict[str, Any], name: str | None, output_limit: int | None) -> None:

@@ -33,6 +33,8 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: Mapping[str, str] = {}
     #: What the server calls the output limit; auto: by the model's name.
     limit_field: LimitField = "auto"
+    #: Fields of a request that the server refuses, and that are left out therefore.
+    omit: frozenset[str] = frozenset()
     #: Ask for usage in streams.
     stream_usage: bool = True
     #: A stream that had its finish reasons and then ended without [DONE].
@@ -43,6 +45,11 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_byte_timeout: float | None = None
     idle_timeout: float | None = None
     total_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses to leave out what makes a request one."""
+        if needed := self.omit & {"model", "messages", "stream"}:
+            raise ValueError(f"omit: {', '.join(sorted(needed))} cannot be left out")
 
     def deadlines(self, default: Deadlines) -> Deadlines:
         """The deadlines of its calls: its own where it has them."""
