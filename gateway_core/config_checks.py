@@ -132,7 +132,7 @@ def _check_amount(path: KeyPath, text: str, problems: Problems, *, per_token: bo
 
 
 def _check_plan(path: KeyPath, plan: PlanConfig, models: Mapping[str, ModelConfig], problems: Problems) -> None:
-    for name in ("fee_usd", "credit_usd", "cap_usd"):
+    for name in ("fee_usd", "credit_usd", "cap_usd", "instance_fee_usd"):
         text = getattr(plan, name)
         if text is not None:
             _check_amount((*path, name), text, problems)

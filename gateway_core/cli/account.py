@@ -13,7 +13,7 @@ from gateway_core.cli.target import Target
 PATH = "/v1/admin/accounts"
 
 
-def _limits(value: Any) -> str:
+def limits_text(value: Any) -> str:
     """Limits by model as a person reads them: "gpt-4o 60 rpm 100000 tpm"."""
     return ", ".join(
         " ".join([model, *(f"{number} {unit}" for unit, number in limits.items() if number is not None)])
@@ -27,7 +27,9 @@ COLUMNS = (
     Column("credit_usd", "CREDIT USD", number=True),
     Column("cap_usd", "CAP USD", number=True),
     Column("suspended", "SUSPENDED"),
-    Column("limits", "LIMITS", show=_limits),
+    Column("plan", "PLAN"),
+    Column("subscription", "SUBSCRIPTION", detail=True),
+    Column("limits", "LIMITS", show=limits_text),
     Column("created_at", "CREATED (UTC)", show=when, whole=True, detail=True),
 )
 

@@ -141,6 +141,8 @@ def described(account: Account) -> dict[str, Any]:
         "credit_usd": usd(account.monthly_credit),
         "cap_usd": None if account.cap is None else usd(account.cap),
         "suspended": account.suspended,
+        "plan": None if account.subscription is None else account.subscription.plan,
+        "subscription": None if account.subscription is None else account.subscription.status,
         "limits": account.limits,
         "created_at": iso(account.created_at),
     }

@@ -25,6 +25,7 @@ _MAX_NAME = 200
 _PLACE = re.compile(r"(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _REQUIRED = re.compile(r"Object missing required field `(.*)`")
+_MONTH = re.compile(r"(?!0000|9999)\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 _SPAN = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -97,6 +98,13 @@ def amount(text: str | None, param: str) -> Units | None:
         return parse_usd(text)
     except ValueError as error:
         raise InvalidRequest(f"Invalid value for '{param}': {error}.", param=param) from None
+
+
+def month_name(text: str) -> str:
+    """A UTC month such as "2026-11". Raises InvalidRequest for anything else."""
+    if not _MONTH.fullmatch(text):
+        raise InvalidRequest("Invalid value for 'month': give one such as \"2026-11\".", param="month")
+    return text
 
 
 def instant(text: str, now_ms: int, param: str) -> int:

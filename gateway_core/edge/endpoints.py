@@ -2,6 +2,7 @@
 
 from gateway_core.edge.access import Access
 from gateway_core.edge.accounts import AccountEndpoints
+from gateway_core.edge.adjustments import AdjustmentEndpoints
 from gateway_core.edge.admin import AdminEndpoints
 from gateway_core.edge.calls import CallEndpoints
 from gateway_core.edge.health import HealthEndpoints
@@ -10,6 +11,7 @@ from gateway_core.edge.instances import InstanceEndpoints
 from gateway_core.edge.keys import KeyEndpoints
 from gateway_core.edge.models import ModelEndpoints
 from gateway_core.edge.signing import SigningEndpoints
+from gateway_core.edge.subscriptions import SubscriptionEndpoints
 from gateway_core.edge.tokenize import TokenizeEndpoint
 from gateway_core.ports import Endpoint
 
@@ -22,6 +24,8 @@ def core_endpoints(host: Host, access: Access) -> list[Endpoint]:
         *CallEndpoints(host).endpoints(),
         *KeyEndpoints(host).endpoints(),
         *AccountEndpoints(host).endpoints(),
+        *SubscriptionEndpoints(host).endpoints(),
+        *AdjustmentEndpoints(host).endpoints(),
         *InstanceEndpoints(host).endpoints(),
         *SigningEndpoints(host).endpoints(),
         *AdminEndpoints(host).endpoints(),

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp
 
 from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
+from gateway_core.outbox import Outbox
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet
 from gateway_core.services import Services
@@ -36,6 +37,8 @@ class Host(Protocol):
     def pipeline(self) -> Pipeline: ...
     @property
     def tokens(self) -> Tokens: ...
+    @property
+    def outbox(self) -> Outbox: ...
 
     def enter(self) -> None:
         """A call begins: a shutdown waits for it."""
