@@ -89,6 +89,7 @@ class Gateway:
             live=self.live,
             outbox=self.outbox,
             clock=clock,
+            managed=self.config.server.managed,
         )
         #: The plugins' endpoints.
         self.endpoints = plugins.endpoints(self.services)
