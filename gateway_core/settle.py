@@ -97,6 +97,7 @@ class Settler:
             stream=request.stream,
             account_cap=None if unmetered else terms.cap,
             bearer_cap=None if unmetered else call.principal.cap,
+            day_cap=None if unmetered else terms.day_cap,
         )
         if hold.amount > MAX_AMOUNT:
             raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))

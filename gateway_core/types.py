@@ -222,6 +222,8 @@ class Terms(msgspec.Struct, frozen=True):
     windows: tuple[Window, ...] = ()
     #: The account's monthly cap, credit included; the bearer's own cap stands in the principal.
     cap: Units | None = None
+    #: What all of the tier's calls on this account together may cost in a UTC day.
+    day_cap: Units | None = None
     #: Inference is paid for elsewhere: settled here at 0, e.g. by a hosted instance's upstream gateway.
     unmetered: bool = False
 
@@ -259,6 +261,8 @@ class Hold(msgspec.Struct, frozen=True):
     stream: bool
     account_cap: Units | None = None
     bearer_cap: Units | None = None
+    #: Of the tier's calls on this account, on the UTC day that this one began on.
+    day_cap: Units | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):

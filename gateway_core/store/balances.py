@@ -4,19 +4,20 @@ One process owns the home, so this is exact: an entry is loaded through the writ
 an entry with anything held is never evicted.
 """
 
+from gateway_core.clock import day_of
 from gateway_core.errors import QuotaExceeded
 from gateway_core.money import UNITS_PER_USD, usd
 from gateway_core.types import Hold
 
 Key = tuple[str, ...]
-"""(account, month) or (account, bearer, month)."""
+"""(account, month), (account, bearer, month) or (account, tier, day)."""
 
 _MOST_LOOKED_AT = 64
 """Entries that one eviction looks at, so that it stays short when nearly all are in use."""
 
 
 class Entry:
-    """One month of an account or of a bearer. `settled` is None until it was read from the store."""
+    """A month of an account or of a bearer, or a day of a tier. `settled` is None until it was read from the store."""
 
     __slots__ = ("held", "holds", "settled")
 
@@ -27,14 +28,13 @@ class Entry:
 
 
 class Held:
-    """A hold that was taken, and the two entries that it was taken out of."""
+    """A hold that was taken, and the entries that it was taken out of."""
 
-    __slots__ = ("account", "amount", "bearer", "opened")
+    __slots__ = ("amount", "entries", "opened")
 
-    def __init__(self, amount: int, account: Entry, bearer: Entry) -> None:
+    def __init__(self, amount: int, entries: tuple[Entry, ...]) -> None:
         self.amount = amount
-        self.account = account
-        self.bearer = bearer
+        self.entries = entries
         self.opened = False
 
 
@@ -58,6 +58,8 @@ class Balances:
             key = (hold.account_id, hold.bearer_id, hold.month)
             if self._entry(key).settled is None:
                 keys.append(key)
+        if hold.day_cap is not None and self._entry(_day(hold)).settled is None:
+            keys.append(_day(hold))
         return keys
 
     def loaded(self, key: Key, settled: int) -> None:
@@ -73,6 +75,9 @@ class Balances:
         if hold.bearer_cap is not None:
             entry = self._entry((hold.account_id, hold.bearer_id, hold.month))
             rooms.append(hold.bearer_cap - (entry.settled or 0) - entry.held)
+        if hold.day_cap is not None:
+            entry = self._entry(_day(hold))
+            rooms.append(hold.day_cap - (entry.settled or 0) - entry.held)
         return max(0, min(rooms)) if rooms else None
 
     def take(self, hold: Hold, *, checked: bool = True) -> None:
@@ -81,28 +86,36 @@ class Balances:
             return
         account = self._entry((hold.account_id, hold.month))
         bearer = self._entry((hold.account_id, hold.bearer_id, hold.month))
+        entries: tuple[Entry, ...] = (account, bearer)
         amount = hold.amount
+        if hold.day_cap is not None:
+            day = self._entry(_day(hold))
+            entries = (account, bearer, day)
+            if checked:
+                _check(hold.day_cap, day, amount, f"The {hold.tier} tier's daily budget", "today")
         if checked:
             _check(hold.bearer_cap, bearer, amount, "This key's own cap")
             _check(hold.account_cap, account, amount, "The account's monthly cap")
-        account.held += amount
-        account.holds += 1
-        bearer.held += amount
-        bearer.holds += 1
-        self.holds[hold.id] = Held(amount, account, bearer)
+        for entry in entries:
+            entry.held += amount
+            entry.holds += 1
+        self.holds[hold.id] = Held(amount, entries)
 
     def give_back(self, call_id: str) -> Held | None:
         """Ends a hold. None where none was held by that id."""
         held = self.holds.pop(call_id, None)
         if held:
-            for entry in (held.account, held.bearer):
+            for entry in held.entries:
                 entry.held -= held.amount
                 entry.holds -= 1
         return held
 
     def settled(self, hold: Hold, charge: int) -> None:
         """Adds a charge that is on the ledger now to what is in memory of its months."""
-        for key in ((hold.account_id, hold.month), (hold.account_id, hold.bearer_id, hold.month)):
+        keys: list[Key] = [(hold.account_id, hold.month), (hold.account_id, hold.bearer_id, hold.month)]
+        if hold.day_cap is not None:
+            keys.append(_day(hold))
+        for key in keys:
             entry = self._entries.get(key)
             if entry and entry.settled is not None:
                 entry.settled += charge
@@ -139,13 +152,17 @@ class Balances:
                 self._entries[key] = entry
 
 
-def _check(cap: int | None, entry: Entry, amount: int, what: str) -> None:
+def _day(hold: Hold) -> Key:
+    return (hold.account_id, hold.tier, day_of(hold.started_at))
+
+
+def _check(cap: int | None, entry: Entry, amount: int, what: str, when: str = "this month") -> None:
     if cap is None or (entry.settled or 0) + entry.held + amount <= cap:
         return
     left = max(0, cap - (entry.settled or 0) - entry.held)
     raise QuotaExceeded(
         f"{what} would be passed: this call may cost up to {_shown(amount)} USD and {_shown(left)} USD of "
-        f"{_shown(cap)} USD is left this month (UTC), what open calls hold counted as spent."
+        f"{_shown(cap)} USD is left {when} (UTC), what open calls hold counted as spent."
     )
 
 

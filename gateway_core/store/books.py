@@ -187,10 +187,17 @@ class Transaction:
         return found
 
     def settled_of(self, key: tuple[str, ...]) -> int:
-        """What is settled of (account, month) or of (account, bearer, month)."""
+        """What is settled of (account, month), of (account, bearer, month) or of (account, tier, day)."""
+        if len(key[-1]) == len("2026-11-22"):
+            return self._settled_of_day(*key)
         if len(key) == len(("account", "month")):
             return self.month(key[0], key[1]).settled
         return self.bearer(key[0], key[1], key[2])
+
+    def _settled_of_day(self, account_id: str, tier: str, day: str) -> int:
+        self._write_totals()
+        sql = "SELECT charge FROM rollups_daily WHERE account_id = ? AND day = ? AND tier = ?"
+        return sum([int(charge) for (charge,) in self.db.execute(sql, (account_id, day, tier))])
 
     def head(self, account_id: str) -> Head:
         """The end of the account's chain."""

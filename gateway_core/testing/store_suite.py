@@ -83,6 +83,20 @@ class StoreSuite(InstancesSuite, SubscriptionsSuite, AdjustmentsSuite, ReportsSu
         await store.ledger.hold(hold("req_5", 30, bearer_id="key_other", account_cap=100))
         assert (await store.ledger.month("acct_sample", MONTH)).held == 100
 
+    async def test_no_hold_passes_the_tiers_budget_of_its_day(self, tmp_path: Path, clock: ManualClock) -> None:
+        """Calls of any bearer count together, those of another tier or day apart; a restart forgets nothing."""
+        tomorrow = samples.STARTED_AT + 86_400_000
+        async with self.opened(tmp_path, clock) as store:
+            await spend(store, hold("req_1", 50, tier="open", day_cap=100), 30)
+            await spend(store, hold("req_2", 50, tier="other"), 50)
+            await store.ledger.hold(hold("req_3", 60, tier="open", bearer_id="key_other", day_cap=100))
+            with pytest.raises(QuotaExceeded):
+                await store.ledger.hold(hold("req_4", 11, tier="open", day_cap=100))
+            assert await store.ledger.headroom(hold("req_4", tier="open", day_cap=100)) == 10
+            await store.ledger.hold(hold("req_5", 100, tier="open", day_cap=100, started_at=tomorrow))
+        async with self.opened(tmp_path, clock) as store:
+            assert await store.ledger.headroom(hold("req_6", tier="open", day_cap=100)) == 70
+
     async def test_headroom_is_what_the_tighter_cap_affords(self, store: Store) -> None:
         """Nothing without a cap; never negative."""
         await store.ledger.hold(hold("req_1", 60))
