@@ -1,0 +1,53 @@
+"""An issuer's key set over HTTP, on a port of its own, with a log of what was asked: for tests of JWKS."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class KeyServer:
+    """What is served, and what was asked. `status`, `body` and `headers` may be changed while it runs."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.body = b"{}"
+        self.headers: dict[str, str] = {}
+        #: (method, path, Authorization header) of every request.
+        self.asked: list[tuple[str, str, str | None]] = []
+        self.url = ""
+
+
+@contextmanager
+def key_server() -> Iterator[KeyServer]:
+    """Serves on 127.0.0.1 while the block lasts."""
+    served = KeyServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("content-length", 0))
+            self.rfile.read(length)
+            served.asked.append((self.command, self.path, self.headers.get("authorization")))
+            self.send_response(served.status)
+            for name, value in served.headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(served.body)))
+            self.end_headers()
+            self.wfile.write(served.body)
+
+        do_GET = do_POST = _answer  # noqa: N815  # the base class looks for these names
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Says nothing: `asked` has it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
