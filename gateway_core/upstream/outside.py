@@ -7,7 +7,7 @@ name that means something else a moment later cannot change where it leads. Redi
 import asyncio
 import socket
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx2
 
@@ -18,6 +18,13 @@ from gateway_core.ports import OutsideAnswer
 SECONDS = 5.0
 """What one request may take in all, the look-up of its name included."""
 
+_PRIVATE = tuple(
+    map(
+        ip_network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1", "fc00::/7")
+    )
+)
+_METADATA = ip_address("fd00:ec2::254")
+"""A cloud's own, among addresses that are otherwise private; its other one is link-local."""
 _NAT64 = int(IPv6Address("64:ff9b::"))
 _CONNECTIONS = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
 """None is kept: one to an address was verified for one name, and must not carry what is for another."""
@@ -112,11 +119,11 @@ class GuardedOutside:
         inner = _inside(address)
         if inner is not None:
             return self._permitted(inner)
-        if address.is_multicast or address.is_link_local or address.is_unspecified:
-            return False
         if address.is_global:
-            return True
-        return self._allow_private and (address.is_private or address.is_loopback)
+            return not address.is_multicast
+        if not self._allow_private or address == _METADATA:
+            return False
+        return any(address.version == network.version and address in network for network in _PRIVATE)
 
     def _transport(self, *, secure: bool) -> httpx2.AsyncHTTPTransport:
         if secure not in self._transports:

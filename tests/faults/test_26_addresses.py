@@ -1,0 +1,186 @@
+"""Fault 26: JWKS and push URLs never lead into our own network, by name, by number or by redirect."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from gateway_core import jwt
+from gateway_core.errors import OutsideError
+from gateway_core.testing.key_server import KeyServer, key_server
+from gateway_core.testing.server import ServedGateway, serving
+from gateway_core.upstream import outside
+from gateway_core.upstream.outside import GuardedOutside
+
+OURS = [
+    "127.0.0.1",
+    "127.8.9.1",
+    "0.0.0.0",  # noqa: S104  # asked, not listened on
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "224.0.0.1",
+    "255.255.255.255",
+    "[::1]",
+    "[::]",
+    "[fe80::1]",
+    "[fd00::1]",
+    "[fd00:ec2::254]",
+    "[ff02::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:169.254.169.254]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "2130706433",
+    "0x7f000001",
+    "127.1",
+    "localhost",
+    "localhost.",
+]
+"""Hosts of ours, in every notation that a resolver takes."""
+
+NEVER = [
+    "169.254.169.254",
+    "[fe80::1]",
+    "[::ffff:169.254.169.254]",
+    "0.0.0.1",
+    "[::]",
+    "224.0.0.1",
+    "[ff02::1]",
+    "[fd00:ec2::254]",
+]
+"""Refused even where private addresses are allowed."""
+
+
+@pytest.fixture
+def server() -> Iterator[KeyServer]:
+    with key_server() as served:
+        served.body = json.dumps({"keys": [jwt.public_jwk(jwt.new_key())]}).encode()
+        yield served
+
+
+@pytest.mark.parametrize("host", OURS)
+async def test_no_address_of_ours_is_asked(host: str) -> None:
+    guarded = GuardedOutside(allow_private=False)
+    for scheme in ("https", "http"):
+        with pytest.raises(OutsideError, match=r"not public|not an https|cannot be resolved|not an http or https"):
+            await guarded.ask("GET", f"{scheme}://{host}/latest/meta-data", {})
+    await guarded.close()
+
+
+@pytest.mark.parametrize("host", NEVER)
+async def test_metadata_is_never_asked(host: str) -> None:
+    guarded = GuardedOutside(allow_private=True)
+    with pytest.raises(OutsideError, match="not public"):
+        await guarded.ask("GET", f"http://{host}/latest/meta-data", {})
+    await guarded.close()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [["127.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["93.184.216.34", "::1"], ["::ffff:10.0.0.1"], ["fe80::1%eth0"]],
+    ids=str,
+)
+async def test_a_public_name_that_leads_to_us_is_not_asked(
+    answers: list[str], server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resolver that says what an attacker wants: the one thing here that cannot be had for real."""
+    found: list[Any] = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in answers]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: found)
+    guarded = GuardedOutside(allow_private=False)
+    with pytest.raises(OutsideError, match="not public"):
+        await guarded.ask("GET", "https://rebound.example/jwks.json", {})
+    await guarded.close()
+    assert server.asked == []
+
+
+async def test_the_connection_goes_to_the_address_that_was_judged(
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that means something else when it is looked up again changes nothing: it is not looked up again."""
+    port = int(server.url.rpartition(":")[2])
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def once(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "office.example":
+            asked.append(host)
+            return real("127.0.0.1", *arguments, **options)
+        return real(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", once)
+    guarded = GuardedOutside(allow_private=True)
+    answer = await guarded.ask("GET", f"http://office.example:{port}/jwks.json", {})
+    await guarded.close()
+    assert answer.status == 200
+    assert asked == ["office.example"]
+
+
+async def test_a_redirect_is_not_followed_and_takes_no_bearer_along(server: KeyServer) -> None:
+    guarded = GuardedOutside(allow_private=True)
+    server.headers = {"location": f"{server.url}/elsewhere"}
+    for server.status in (301, 302, 303, 307, 308):
+        with pytest.raises(OutsideError, match="redirect"):
+            await guarded.ask("POST", f"{server.url}/push", {"authorization": "Bearer x"}, b"{}")
+    await guarded.close()
+    assert {path for _, path, _ in server.asked} == {"/push"}
+
+
+async def test_an_answer_is_bounded_in_size_and_time(server: KeyServer) -> None:
+    guarded = GuardedOutside(allow_private=True, seconds=0.2)
+    server.body = b"x" * 65_537
+    with pytest.raises(OutsideError, match="more than 65536 bytes"):
+        await guarded.ask("GET", server.url, {})
+    server.headers = {"content-encoding": "gzip"}
+    with pytest.raises(OutsideError, match="compressed"):
+        await guarded.ask("GET", server.url, {})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(OutsideError, match=r"did not answer within 0\.2 s"):
+            await guarded.ask("GET", url, {})
+    with pytest.raises(OutsideError, match="could not be asked"):
+        await guarded.ask("GET", url, {})
+    await guarded.close()
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "file:///etc/passwd", "https://", "https://u:p@x", "https://x/\n", "x"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(OutsideError):
+        GuardedOutside(allow_private=True).check(url)
+
+
+def test_no_connection_is_kept_for_another_name() -> None:
+    """Two names may share an address: a connection that was verified for one must not carry the other's bearer."""
+    assert outside._CONNECTIONS.max_keepalive_connections == 0
+
+
+def test_registrations_of_a_gateway_that_allows_none_are_refused_and_ask_nobody(
+    tmp_path: Path, server: KeyServer
+) -> None:
+    key = json.dumps(jwt.public_jwk(jwt.new_key()))
+    bodies: list[dict[str, str]] = [
+        {"jwks_url": f"{server.url}/jwks.json"},
+        {"jwks_url": "https://localhost/jwks.json"},
+        {"jwks_url": "http://169.254.169.254/latest"},
+        {"key": key, "push_url": server.url},
+        {"key": key, "push_url": "https://10.0.0.1"},
+        {"key": key, "push_url": "http://office.example"},
+    ]
+    with serving(tmp_path / "home") as gateway:
+        answers = [_register(gateway, body) for body in bodies]
+        told = [(answer.status_code, answer.json()["error"]["code"]) for answer in answers]
+        assert told == [(400, "invalid_request")] * len(bodies)
+        assert gateway.spl("instance", "list", "-o", "json").strip() == "[]"
+    assert server.asked == []
+
+
+def _register(gateway: ServedGateway, body: dict[str, str]) -> httpx2.Response:
+    headers = {"authorization": f"Bearer {gateway.operator_key}"}
+    given = {"name": "office", "account": "local", **body}
+    return httpx2.post(f"{gateway.url}/v1/admin/instances", json=given, headers=headers)
