@@ -17,7 +17,7 @@ from gateway_core.errors import SplError
 SECTIONS = {
     "Run it": ("serve", "chat"),
     "Accounts and keys": ("account", "keys", "instance", "token"),
-    "Money": ("plan", "subscription", "adjust"),
+    "Money": ("plan", "subscription", "usage", "invoice", "adjust"),
     "Look": ("models", "capabilities", "tokenize", "thread", "plugins", "config"),
     "Look after it": ("reconcile", "backup", "restore", "completion"),
 }

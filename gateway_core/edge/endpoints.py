@@ -8,11 +8,13 @@ from gateway_core.edge.calls import CallEndpoints
 from gateway_core.edge.health import HealthEndpoints
 from gateway_core.edge.host import Host
 from gateway_core.edge.instances import InstanceEndpoints
+from gateway_core.edge.invoices import InvoiceEndpoints
 from gateway_core.edge.keys import KeyEndpoints
 from gateway_core.edge.models import ModelEndpoints
 from gateway_core.edge.signing import SigningEndpoints
 from gateway_core.edge.subscriptions import SubscriptionEndpoints
 from gateway_core.edge.tokenize import TokenizeEndpoint
+from gateway_core.edge.usage import UsageEndpoints
 from gateway_core.ports import Endpoint
 
 
@@ -23,6 +25,8 @@ def core_endpoints(host: Host, access: Access) -> list[Endpoint]:
         *TokenizeEndpoint(host, access).endpoints(),
         *CallEndpoints(host).endpoints(),
         *KeyEndpoints(host).endpoints(),
+        *UsageEndpoints(host).endpoints(),
+        *InvoiceEndpoints(host).endpoints(),
         *AccountEndpoints(host).endpoints(),
         *SubscriptionEndpoints(host).endpoints(),
         *AdjustmentEndpoints(host).endpoints(),

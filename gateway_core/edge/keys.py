@@ -12,7 +12,7 @@ from gateway_core.config_decode import nearest
 from gateway_core.edge import answers
 from gateway_core.edge.bodies import amount, checked_query, decoded, instant, name_of, page_size
 from gateway_core.edge.host import Host
-from gateway_core.edge.names import find_account
+from gateway_core.edge.names import account_for, find_account
 from gateway_core.errors import Conflict, InsufficientScope, InvalidRequest, NotFound
 from gateway_core.money import usd
 from gateway_core.ports import Endpoint
@@ -132,13 +132,7 @@ class KeyEndpoints:
         await self._services.store.directory.add_key(key, digest, caller.bearer_id)
 
     async def _account(self, caller: Principal, name: str | None) -> Account:
-        directory = self._services.store.directory
-        own = await directory.account(caller.account_id)
-        if own is not None and (name is None or name in (own.id, own.name)):
-            return own
-        if "operator" not in caller.scopes:
-            raise InsufficientScope("Another account's keys need a key with the scope `operator`.")
-        return await find_account(directory, name or caller.account_id)
+        return await account_for(self._services.store.directory, caller, name)
 
     async def _key(self, request: Request, caller: Principal) -> tuple[Key, Account]:
         """The key that the path names; for an owner, another account's does not exist."""
