@@ -13,6 +13,7 @@ from gateway_core.errors import ConfigError, PluginError, RateLimited
 from gateway_core.home import Home
 from gateway_core.keyring import Keyring
 from gateway_core.limits import MemoryLimiter
+from gateway_core.money import parse_usd
 from gateway_core.testing import samples
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.limiter_suite import KeptState
@@ -94,6 +95,14 @@ async def test_its_windows(tier: Tier) -> None:
         (100, "messages per day", True, "anonymous"),
         (10_000, "messages per day by all callers together", True, "anonymous"),
     ]
+
+
+async def test_its_budget_is_ten_dollars_a_day_unless_configured(tmp_path: Path) -> None:
+    for settings, budget in (({}, "10"), ({"budget_usd_per_day": "0.5"}, "0.5")):
+        tier = await Tier(tmp_path / budget, settings, samples.account()).start()
+        assert (await tier.terms("192.0.2.1")).day_cap == parse_usd(budget)
+    with pytest.raises(ConfigError, match="budget_usd_per_day"):
+        Tier(tmp_path / "wrong", {"budget_usd_per_day": "ten"}, None)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ async def test_nobody_is_limited_by_surprise() -> None:
 
 @pytest.mark.parametrize(
     ("user_key", "admitted"),
-    [("self-host", {"user_key", "self_host", "operator"}), ("paid", {"self_host", "operator"})],
+    [("self-host", {"user_key", "instance", "self_host", "operator"}), ("paid", {"self_host", "operator"})],
 )
 async def test_who_is_on_the_tier(user_key: str, admitted: set[str]) -> None:
     dispatch = await admitting(user_key)

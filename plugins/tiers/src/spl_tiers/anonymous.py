@@ -10,6 +10,7 @@ from gateway_core.errors import PluginError
 from gateway_core.hookspecs import API, hookimpl
 from gateway_core.services import Services
 from gateway_core.types import Call, Credentials, Principal, Terms, Window
+from spl_tiers.terms import parse_amount
 
 TIER = "anonymous"
 ACCOUNT = "local"
@@ -25,6 +26,12 @@ class AnonymousSettings(msgspec.Struct, frozen=True):
     messages_per_day: Annotated[int, Meta(ge=1)] = 100
     #: All anonymous callers together: what this tier can cost at most.
     messages_per_day_in_all: Annotated[int, Meta(ge=1)] = 10_000
+    #: And what they may cost in a day, in USD at customer prices, as text.
+    budget_usd_per_day: str = "10"
+
+    def __post_init__(self) -> None:
+        """Refuses a budget that is not an amount."""
+        parse_amount("budget_usd_per_day", self.budget_usd_per_day)
 
 
 class Plugin:
@@ -36,6 +43,7 @@ class Plugin:
 
     def __init__(self, settings: AnonymousSettings) -> None:
         self._settings = settings
+        self._budget = parse_amount("budget_usd_per_day", settings.budget_usd_per_day)
         self._services: Services | None = None
         self._account_id = ""
 
@@ -62,11 +70,11 @@ class Plugin:
 
     @hookimpl
     def admit(self, call: Call) -> Terms | None:
-        """The address's minute and day, and everybody's day."""
+        """The address's minute and day, and everybody's day in messages and in money."""
         if call.principal.kind != "anonymous" or self._services is None:
             return None
         digest = self._services.keyring.digest(f"anonymous:{_counted(call.address)}")
-        return Terms(TIER, _windows(self._settings, f"address:{digest[:16].hex()}"))
+        return Terms(TIER, _windows(self._settings, f"address:{digest[:16].hex()}"), day_cap=self._budget)
 
 
 def _windows(settings: AnonymousSettings, key: str) -> tuple[Window, ...]:

@@ -1,4 +1,6 @@
-"""The self-host tier: one's own gateway. No per-minute limit and no cap unless configured."""
+"""The self-host tier: one's own gateway, or a managed one's calls from gateways of its customers.
+
+No per-minute limit and no cap unless configured."""
 
 from typing import Annotated
 
@@ -8,7 +10,7 @@ from msgspec import Meta
 from gateway_core.hookspecs import API, hookimpl
 from gateway_core.services import Services
 from gateway_core.types import BearerKind, Call, Terms
-from spl_tiers.terms import account_terms, parse_cap, refuse_suspended
+from spl_tiers.terms import account_terms, parse_amount, refuse_suspended, require_subscription
 
 TIER = "self-host"
 OWN: frozenset[BearerKind] = frozenset({"self_host", "operator"})
@@ -21,14 +23,16 @@ class SelfHostSettings(msgspec.Struct, frozen=True):
     requests_per_minute: Annotated[int, Meta(ge=1)] | None = None
     #: Each account's monthly cap where it has none of its own, in USD as text.
     cap_usd: str | None = None
+    #: Accounts pay by their subscription and need an active one; the operator does not.
+    needs_subscription: bool = False
 
     def __post_init__(self) -> None:
         """Refuses a cap that is not an amount."""
-        parse_cap(self.cap_usd)
+        parse_amount("cap_usd", self.cap_usd)
 
 
 class Plugin:
-    """Admits self-host bearers and the operator, and user keys where `[bearers] user_key` says so."""
+    """Admits self-host bearers and the operator; user keys and instances where `[bearers] user_key` says so."""
 
     API = API
     SECTION = f"tiers.{TIER}"
@@ -36,14 +40,15 @@ class Plugin:
 
     def __init__(self, settings: SelfHostSettings) -> None:
         self._requests_per_minute = settings.requests_per_minute
-        self._cap = parse_cap(settings.cap_usd)
+        self._cap = parse_amount("cap_usd", settings.cap_usd)
+        self._needs_subscription = settings.needs_subscription
         self._kinds = OWN
 
     @hookimpl
     async def startup(self, services: Services) -> None:
         """Learns whether local keys are on this tier."""
         if services.config.bearers.user_key == TIER:
-            self._kinds = OWN | {"user_key"}
+            self._kinds = OWN | {"user_key", "instance"}
 
     @hookimpl
     def admit(self, call: Call) -> Terms | None:
@@ -51,4 +56,6 @@ class Plugin:
         if call.principal.kind not in self._kinds:
             return None
         refuse_suspended(call.account)
+        if self._needs_subscription and call.principal.kind != "operator":
+            require_subscription(TIER, call.account)
         return account_terms(TIER, call, self._requests_per_minute, self._cap)

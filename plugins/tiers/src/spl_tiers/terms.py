@@ -1,10 +1,14 @@
-"""What the tiers have in common: terms from a tier's own settings and the account's facts."""
+"""What the tiers have in common: terms from a tier's own settings, the account's facts and its subscription."""
 
-from gateway_core.errors import AccountSuspended
+from collections.abc import Mapping
+
+from gateway_core.errors import AccountSuspended, SubscriptionRequired
 from gateway_core.money import Units, parse_usd
-from gateway_core.types import Account, Call, Terms, Window
+from gateway_core.types import Account, Call, Subscription, Terms, Window
 
 MINUTE = 60
+
+_NONE: Mapping[str, int] = {}
 
 
 def refuse_suspended(account: Account) -> None:
@@ -13,19 +17,35 @@ def refuse_suspended(account: Account) -> None:
         raise AccountSuspended("The account is suspended: ask the gateway's operator.")
 
 
+def require_subscription(tier: str, account: Account) -> None:
+    """Raises SubscriptionRequired where the account has no subscription, or one that is not active."""
+    held = account.subscription
+    if held is None or held.status != "active":
+        state = "has no subscription" if held is None else f"has a subscription that is {held.status}"
+        raise SubscriptionRequired(f"This account {state}: an active one is needed.", tier=tier)
+
+
+def active(account: Account) -> Subscription | None:
+    """The account's subscription, where it is active."""
+    held = account.subscription
+    return held if held is not None and held.status == "active" else None
+
+
 def account_windows(tier: str, call: Call, requests_per_minute: int | None) -> tuple[Window, ...]:
-    """The tier's own window over all models, and those that the account was given for this model.
+    """The tier's own window over all models, and those of this model: the account's own, else its plan's.
 
     Keys name account and model and not the tier, so a change of tier starts no new minute.
     """
     account, model = call.account, call.request.model
-    own = account.limits.get(model)
-    if own is None and requests_per_minute is None:
-        return ()
+    plan = active(account)
+    given = plan.limits.get(model, _NONE) if plan is not None else _NONE
+    own = account.limits.get(model, _NONE)
     windows = []
     if requests_per_minute is not None:
         windows.append(Window(f"{account.id}:requests", "requests", requests_per_minute, MINUTE, tier=tier))
-    rpm, tpm = (own.get("rpm"), own.get("tpm")) if own else (None, None)
+    if not given and not own:
+        return tuple(windows)
+    rpm, tpm = own.get("rpm", given.get("rpm")), own.get("tpm", given.get("tpm"))
     if rpm is not None:
         windows.append(Window(f"{account.id}:{model}:requests", "requests", rpm, MINUTE, tier=tier))
     if tpm is not None:
@@ -34,17 +54,21 @@ def account_windows(tier: str, call: Call, requests_per_minute: int | None) -> t
     return tuple(windows)
 
 
-def account_terms(tier: str, call: Call, requests_per_minute: int | None, cap: Units | None) -> Terms:
-    """Terms of a tier that meters an account: the account's own cap replaces the tier's."""
+def account_terms(tier: str, call: Call, requests_per_minute: int | None, cap: Units | None = None) -> Terms:
+    """Terms of a tier that meters an account. Its own cap replaces the tier's; of that and its subscription's the
+    tighter binds."""
     account = call.account
-    return Terms(tier, account_windows(tier, call, requests_per_minute), cap if account.cap is None else account.cap)
+    plan = active(account)
+    caps = [cap if account.cap is None else account.cap, None if plan is None else plan.cap]
+    tightest = min((each for each in caps if each is not None), default=None)
+    return Terms(tier, account_windows(tier, call, requests_per_minute), tightest)
 
 
-def parse_cap(cap_usd: str | None) -> Units | None:
-    """A cap as configured; raises ValueError naming the key."""
-    if cap_usd is None:
+def parse_amount(name: str, usd: str | None) -> Units | None:
+    """An amount as configured; raises ValueError naming the key."""
+    if usd is None:
         return None
     try:
-        return parse_usd(cap_usd)
+        return parse_usd(usd)
     except ValueError as error:
-        raise ValueError(f"cap_usd: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
