@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -55,9 +56,9 @@ class UpstreamHandle:
         return read
 
 
-@pytest.fixture(scope="session")
-def openai_upstream_process() -> Iterator[UpstreamHandle]:
-    """One process for the whole session."""
+@contextmanager
+def upstream_running() -> Iterator[UpstreamHandle]:
+    """The upstream as a process while the block lasts."""
     command = [sys.executable, "-m", "gateway_core.testing.openai_upstream", "--port", "0", "--key", KEY]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -67,6 +68,13 @@ def openai_upstream_process() -> Iterator[UpstreamHandle]:
         yield UpstreamHandle(int(port))
         process.stdin.close()
         process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def openai_upstream_process() -> Iterator[UpstreamHandle]:
+    """One process for the whole session."""
+    with upstream_running() as upstream:
+        yield upstream
 
 
 @pytest.fixture

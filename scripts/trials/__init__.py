@@ -1,0 +1,1 @@
+"""Long trials of the real program: `scripts/crash`, `scripts/soak`. The tests run short ones."""
