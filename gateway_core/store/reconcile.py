@@ -9,6 +9,8 @@ from gateway_core.audit import genesis, link, record_body
 from gateway_core.clock import day_of, month_of
 from gateway_core.money import Units
 from gateway_core.ports import CallRow, Finding
+from gateway_core.store import reconcile_bills
+from gateway_core.store.reconcile_bills import Lines
 from gateway_core.store.rows import SELECT_LEDGER, call_row
 
 _DAY_COLUMNS = (
@@ -25,7 +27,8 @@ def reconcile(db: sqlite3.Connection) -> list[Finding]:
     """Every difference, on one snapshot; empty means that all agree."""
     db.execute("BEGIN")
     try:
-        months, bearers, days, findings = _from_ledger(db)
+        lines = Lines()
+        months, bearers, days, findings = _from_ledger(db, lines)
         for account, month in db.execute("SELECT account_id, month FROM credit_grants"):
             # A month may have its credit before its first call.
             months.setdefault((account, month), {"calls": 0, "settled": 0, "credit_used": 0})
@@ -33,14 +36,19 @@ def reconcile(db: sqlite3.Connection) -> list[Finding]:
         findings += _compare("bearer_months", bearers, _bearers(db))
         findings += _compare("rollups_daily", days, _days(db))
         findings += _grants(db, months)
+        pruned = dict(db.execute("SELECT account_id, pruned_sequence FROM heads").fetchall())
         findings += _records(db)
+        findings += _records_of_calls(db, pruned, lines)
+        findings += lines.findings(db)
+        findings += reconcile_bills.adjustments(db, pruned)
+        findings += reconcile_bills.subscriptions(db)
         findings += _still_open(db)
     finally:
         db.execute("ROLLBACK")
     return findings
 
 
-def _from_ledger(db: sqlite3.Connection) -> tuple[Table, Table, Table, list[Finding]]:
+def _from_ledger(db: sqlite3.Connection, lines: Lines) -> tuple[Table, Table, Table, list[Finding]]:
     months: Table = defaultdict(lambda: {"calls": 0, "settled": 0, "credit_used": 0})
     bearers: Table = defaultdict(lambda: {"settled": 0})
     days: Table = defaultdict(lambda: dict.fromkeys(_DAY_NAMES, 0))
@@ -55,6 +63,7 @@ def _from_ledger(db: sqlite3.Connection) -> tuple[Table, Table, Table, list[Find
         month["settled"] += settlement.charge
         month["credit_used"] += settled.credit_used
         bearers[hold.account_id, hold.bearer_id, hold.month]["settled"] += settlement.charge
+        lines.ledger[hold.account_id, hold.month, hold.model] += settlement.charge
         day = days[hold.account_id, day_of(hold.started_at), hold.bearer_id, hold.model, hold.tier]
         usage = settlement.usage
         for name, value in zip(
@@ -143,7 +152,7 @@ def _grants(db: sqlite3.Connection, months: Table) -> Iterator[Finding]:
 
 
 def _records(db: sqlite3.Connection) -> Iterator[Finding]:
-    """Each chain from its beginning, and each call's one record."""
+    """Each chain from its beginning."""
     heads = {
         account: (sequence, hash_, pruned, pruned_hash)
         for account, sequence, hash_, pruned, pruned_hash in db.execute(
@@ -169,11 +178,10 @@ def _records(db: sqlite3.Connection) -> Iterator[Finding]:
         if head is None or (head[0], head[1]) != end:
             shown = "nothing" if head is None else f"{head[0]} {head[1].hex()}"
             yield Finding(f"heads {account}", "it is the last record's", f"{end[0]} {end[1].hex()}", shown)
-    pruned = {account: head[2] for account, head in heads.items()}
-    yield from _records_of_calls(db, pruned)
 
 
-def _records_of_calls(db: sqlite3.Connection, pruned: dict[str, int]) -> Iterator[Finding]:
+def _records_of_calls(db: sqlite3.Connection, pruned: dict[str, int], lines: Lines) -> Iterator[Finding]:
+    """Each call's one record."""
     sql = SELECT_LEDGER.replace(
         " FROM ledger l",
         ", c.sequence, c.body FROM ledger l LEFT JOIN records c ON c.account_id = l.account_id AND c.id = l.id",
@@ -183,6 +191,8 @@ def _records_of_calls(db: sqlite3.Connection, pruned: dict[str, int]) -> Iterato
         settled, account = call.settled, call.settlement.hold.account_id
         if not settled.sequence or settled.sequence <= pruned.get(account, 0):
             continue
+        hold = call.settlement.hold
+        lines.note_record((account, hold.month, hold.model), settled.charge, body)
         expected = record_body(call.settlement, Units(settled.credit_used), Units(settled.overage))
         where = f"ledger {settled.id}"
         if body is None:
