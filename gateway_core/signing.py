@@ -109,13 +109,15 @@ class Signer:
 
     def source(self, purpose: jwt.Purpose, audience: str, scope: str) -> KeySource:
         """Bearers for one audience: each call gives one that is good for minutes at least."""
-        minted, good_until = "", 0
+        minted, signed_with, good_until = "", "", 0
 
         def fresh() -> str:
-            nonlocal minted, good_until
-            now = self._clock.now_ms()
-            if not good_until - USUAL_LIFE * 1000 <= now < good_until - RENEWED_BEFORE_MS:
-                minted, good_until = self.mint(purpose, audience, scope), now + USUAL_LIFE * 1000
+            nonlocal minted, signed_with, good_until
+            now, kid = self._clock.now_ms(), self.current().kid
+            lasts = good_until - USUAL_LIFE * 1000 <= now < good_until - RENEWED_BEFORE_MS
+            if not lasts or kid != signed_with:
+                minted, signed_with = self.mint(purpose, audience, scope), kid
+                good_until = now + USUAL_LIFE * 1000
             return minted
 
         return fresh

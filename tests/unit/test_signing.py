@@ -89,6 +89,17 @@ def test_a_source_gives_one_bearer_until_it_is_nearly_over(tmp_path: Path) -> No
     assert fresh() not in {first, second}
 
 
+def test_a_source_signs_anew_with_a_new_key(tmp_path: Path) -> None:
+    clock = ManualClock()
+    made = signer(tmp_path, clock)
+    fresh = made.source("records", "inst_x", "records:write")
+    old = fresh()
+    new = made.rotate(60_000).kid
+    assert fresh() == old
+    clock.advance(60)
+    assert jwt.key_id(jwt.read(fresh())) == new
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"keys": [{"pem": "x", "since": 1, "until": null}]}', b'{"keys": 5}'])
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "signing.json").write_bytes(content)
