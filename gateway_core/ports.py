@@ -19,6 +19,7 @@ from gateway_core.types import (
     Checkpoint,
     Chunk,
     Completion,
+    Deadlines,
     Hold,
     Instance,
     Key,
@@ -47,15 +48,6 @@ class Clock(Protocol):
 
 
 # ---------------------------------------------------------------- upstream
-
-
-class Deadlines(msgspec.Struct, frozen=True):
-    """Seconds that an attempt may take: to connect, to the answer's first byte, between two reads, in all."""
-
-    connect: float = 5.0
-    first_byte: float = 120.0
-    idle: float = 60.0
-    total: float = 900.0
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True):
@@ -154,9 +146,7 @@ class Provider(Protocol):
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
         """One plain answer. `output_limit`, where given, replaces the client's: the cap binds."""
 
-    async def stream(
-        self, request: ChatRequest, route: Route, output_limit: int | None
-    ) -> Chunks:
+    async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """Starts a streamed answer: returns once the provider has accepted, raises where it has not.
 
         The iterator yields what each read brought, at once. It ends only after the provider's own end of stream;
@@ -284,8 +274,11 @@ class Ledger(Protocol):
     def checkpoint(self, rows: Sequence[Checkpoint]) -> "Future[None]":
         """Replaces this owner's packed checkpoint row."""
 
-    def settle(self, settlement: Settlement) -> "Future[Settled]":
-        """Ledger row, credit split, chained record, balances and rollups in one transaction; idempotent by hold id."""
+    def settle(self, settlement: Settlement, answer: "KeptAnswer | None" = None) -> "Future[Settled]":
+        """Ledger row, credit split, chained record, balances and rollups in one transaction; idempotent by hold id.
+
+        `answer` is kept in that very transaction, where it is the one that settles the call and there is room.
+        """
 
     async def orphans(self) -> list[OpenCall]:
         """Open calls that no living owner holds."""
@@ -298,6 +291,47 @@ class Ledger(Protocol):
 
     async def reconcile(self) -> list[Finding]:
         """Recomputes every balance, rollup and chain from the ledger's rows; empty means they agree."""
+
+
+class AnswerPlace(msgspec.Struct, frozen=True):
+    """The place of one Idempotency-Key: the call that it stands for, and that call's answer where it is kept.
+
+    `scope` is the bearer's id, `key` and `body_hash` are keyed digests, `answer` is sealed.
+    """
+
+    scope: str
+    key: str
+    account_id: str
+    body_hash: bytes
+    request_id: str
+    created_at: int
+    #: From then on the place is free. Milliseconds, as `created_at`.
+    expires_at: int
+    answer: bytes | None = None
+
+
+class KeptAnswer(msgspec.Struct, frozen=True):
+    """What a settlement puts into a place, unless its account has so much already."""
+
+    place: AnswerPlace
+    sealed: bytes
+    #: The account's bounds: answers, and their bytes together.
+    most_answers: int
+    most_bytes: int
+
+
+class Answers(Protocol):
+    """Answers kept for Idempotency-Keys. They are put there by `Ledger.settle`."""
+
+    async def claim(self, place: AnswerPlace) -> AnswerPlace | None:
+        """Takes the place, on disk when this returns None. Where it is taken (and not expired at `place.created_at`),
+        returns what is there and changes nothing."""
+
+    def forget(self, scope: str, key: str, request_id: str) -> "Future[None]":
+        """Frees the place, if it is still that call's."""
+
+    async def prune(self, now_ms: int, limit: int) -> int:
+        """Removes at most `limit` places that have expired; gives their number."""
 
 
 class Directory(Protocol):
@@ -328,7 +362,6 @@ class Directory(Protocol):
     async def log(self, entry: LogEntry) -> None: ...
     async def log_entries(self, limit: int, *, skip: int = 0) -> list[LogEntry]:
         """The newest first, after `skip` of them."""
-
 
 
 class Instances(Protocol):
@@ -432,7 +465,43 @@ class Records(Protocol):
         """The last sequence that a sink has taken."""
 
     async def advance(self, sink: str, account_id: str, sequence: int) -> None:
-        """Moves a sink's cursor; never backwards."""
+        """Moves a sink's cursor, never backwards, and forgets its failures."""
+
+    async def postpone(self, sink: str, account_id: str, failure: "SinkFailure") -> None:
+        """Notes that a sink did not take an account's next record."""
+
+    async def behind(self, sink: str, *, after: str = "", limit: int = -1) -> "list[Behind]":
+        """Accounts with records that a sink has not taken, by id, those after `after`; all where negative."""
+
+    async def ends(self, account_id: str) -> "ChainEnds":
+        """Where the account's chain begins by now, and where it ends."""
+
+
+class SinkFailure(msgspec.Struct, frozen=True):
+    """That a sink did not take an account's next record: how often in a row, why, and when it is asked again (ms)."""
+
+    attempts: int
+    reason: str
+    next_attempt_at: int
+
+
+class Behind(msgspec.Struct, frozen=True):
+    """An account with records that a sink has not taken: how many, and when the oldest of them was made (ms)."""
+
+    account_id: str
+    records: int
+    oldest_at: int
+    failure: SinkFailure | None = None
+
+
+class ChainEnds(msgspec.Struct, frozen=True):
+    """A chain's last record, and the last of those that retention has removed: sequence 0 and the genesis hash where
+    there is none. Hashes in hex."""
+
+    sequence: int
+    hash: str
+    pruned_sequence: int
+    pruned_hash: str
 
 
 class RecordQuery(msgspec.Struct, frozen=True):
@@ -483,6 +552,7 @@ class Store(Protocol):
     """Everything durable. One process has it open."""
 
     ledger: Ledger
+    answers: Answers
     directory: Directory
     instances: Instances
     subscriptions: Subscriptions
@@ -509,7 +579,7 @@ class Store(Protocol):
 
 
 class StoreKind(msgspec.Struct, frozen=True):
-    """What `register_stores` gives: which `[store] url` scheme it serves. build(url, home, clock) → Store."""
+    """What `register_stores` gives: which `[store] url` scheme it serves. build(StoreConfig, Home, clock) → Store."""
 
     scheme: str
     build: Any
@@ -522,6 +592,29 @@ class Sink(Protocol):
     """Where audit records go: what `emit_audit` does, as one plugin sees it."""
 
     async def emit_audit(self, record: Record) -> None: ...
+
+
+class SinkReport(msgspec.Struct, frozen=True):
+    """How far one sink is behind, over all accounts that it wants."""
+
+    sink: str
+    accounts_behind: int
+    records_behind: int
+    #: When the oldest record was made that it has not taken, in milliseconds.
+    oldest_at: int | None
+    #: Accounts whose last attempt failed, the longest run of failures, and its reason.
+    accounts_failing: int
+    attempts: int
+    last_error: str | None
+    #: The next attempt for any of these, in milliseconds.
+    next_attempt_at: int | None
+
+
+class OutboxState(Protocol):
+    """What is waiting to be told: for metrics and for operators."""
+
+    async def reports(self) -> list[SinkReport]:
+        """One for each sink, in their order. Raises StoreError."""
 
 
 # ---------------------------------------------------------------- routes

@@ -95,11 +95,21 @@ class Cost(msgspec.Struct, frozen=True):
     rates: Rates
 
 
+class Deadlines(msgspec.Struct, frozen=True):
+    """Seconds that an attempt may take: to connect, to the answer's first event, between two of them, in all."""
+
+    connect: float = 5.0
+    first_byte: float = 120.0
+    idle: float = 60.0
+    total: float = 900.0
+
+
 class Route(msgspec.Struct, frozen=True):
-    """One way to serve a model: a configured provider, and the model's name there."""
+    """One way to serve a model: a configured provider, the model's name there, and how long it may take."""
 
     provider: str
     model: str
+    deadlines: Deadlines = Deadlines()
 
 
 class ModelFacts(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ from typing import Any
 
 from gateway_core.errors import StoreError
 from gateway_core.money import Units
-from gateway_core.ports import CallRow, Clock, Finding, MonthTotals, OpenCall
+from gateway_core.ports import CallRow, Clock, Finding, KeptAnswer, MonthTotals, OpenCall
+from gateway_core.store.answers import keep
 from gateway_core.store.balances import Balances, Key
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer, Op
@@ -37,13 +38,15 @@ _UPSERT_CHECKPOINTS = (
 class CallOp(Op):
     """A call's row: its open row, or, once `settlement` is there, its end. Both in one where the end came in time."""
 
-    __slots__ = ("_fresh", "_ledger", "hold", "may_be_open", "settled", "settlement")
+    __slots__ = ("_fresh", "_ledger", "answer", "hold", "may_be_open", "settled", "settlement")
 
     def __init__(self, ledger: "SqliteLedger", hold: Hold, future: "asyncio.Future[Any]") -> None:
         super().__init__(future)
         self._ledger = ledger
         self.hold = hold
         self.settlement: Settlement | None = None
+        #: To be kept with the settlement.
+        self.answer: KeptAnswer | None = None
         #: The settlement's own future, where this op was the open row's first.
         self.settled: asyncio.Future[Settled] | None = None
         #: An open row may be on disk, to be removed with the settlement.
@@ -59,6 +62,8 @@ class CallOp(Op):
             books.db.execute(_INSERT_OPEN, (*row, encode_hold(hold)))
             return None
         settled = books.post(self.settlement)
+        if self.answer is not None and settled.first:
+            keep(books, self.answer)
         if self.may_be_open:
             books.db.execute("DELETE FROM open_calls WHERE id = ?", (hold.id,))
         if self._fresh is None:
@@ -200,18 +205,18 @@ class SqliteLedger:
         self._committer.submit(op)
         return op.future
 
-    def settle(self, settlement: Settlement) -> "asyncio.Future[Settled]":
-        """Ends the call: ledger row, split, record and totals in one transaction; the first one wins."""
+    def settle(self, settlement: Settlement, answer: KeptAnswer | None = None) -> "asyncio.Future[Settled]":
+        """Ends the call: ledger row, split, record, totals and its answer in one transaction; the first one wins."""
         hold = settlement.hold
         self._ends(hold.id)
         op = self._opening.get(hold.id)
         if op and not op.taken and op.settlement is None:
-            op.settlement = settlement
+            op.settlement, op.answer = settlement, answer
             op.settled = self._committer.future()
             self._committer.hasten(op)
             return op.settled
         op = CallOp(self, hold, self._committer.future())
-        op.settlement = settlement
+        op.settlement, op.answer = settlement, answer
         op.may_be_open = True
         self._committer.submit(op)
         return op.future

@@ -9,9 +9,20 @@ from typing import Any
 
 from gateway_core.errors import StoreCorrupt, StoreError
 from gateway_core.ids import new_id
-from gateway_core.ports import Adjustments, Clock, Directory, Instances, Ledger, Records, Reports, Subscriptions
+from gateway_core.ports import (
+    Adjustments,
+    Answers,
+    Clock,
+    Directory,
+    Instances,
+    Ledger,
+    Records,
+    Reports,
+    Subscriptions,
+)
 from gateway_core.store import backup, connections, migrations
 from gateway_core.store.adjustments import SqliteAdjustments
+from gateway_core.store.answers import SqliteAnswers
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer, Op
 from gateway_core.store.directory import SqliteDirectory, WriteOp, write
@@ -40,6 +51,7 @@ class SqliteStore:
     """A store at `path`. Whoever opens it has the home's lock."""
 
     ledger: Ledger
+    answers: Answers
     directory: Directory
     instances: Instances
     subscriptions: Subscriptions
@@ -65,6 +77,7 @@ class SqliteStore:
             raise StoreError(f"The store {self._path} cannot be read (SQLite: {error}).") from error
         self._committer = committer = Committer(books, self._window_ms, self._probe)
         self.ledger = ledger = SqliteLedger(committer, self._readers, self.boot_id, self._clock)
+        self.answers = SqliteAnswers(committer)
         now_ms = self._clock.now_ms
         self.directory = directory = SqliteDirectory(committer, self._readers, now_ms)
         self.instances = SqliteInstances(committer, self._readers, now_ms)

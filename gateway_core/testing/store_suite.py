@@ -16,6 +16,7 @@ from gateway_core.errors import Conflict, NotFound, QuotaExceeded, StoreError
 from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import LogEntry, RecordQuery, Store
 from gateway_core.testing import samples
+from gateway_core.testing.answers_suite import AnswersSuite
 from gateway_core.testing.billing_suite import AdjustmentsSuite, ReportsSuite, SubscriptionsSuite
 from gateway_core.testing.calls import MONTH, hold, settlement, spend
 from gateway_core.testing.clock import ManualClock
@@ -29,7 +30,7 @@ def key(key_id: str = "key_1", **changes: Any) -> Key:
     return msgspec.structs.replace(made, **changes)
 
 
-class StoreSuite(InstancesSuite, SubscriptionsSuite, AdjustmentsSuite, ReportsSuite):
+class StoreSuite(AnswersSuite, InstancesSuite, SubscriptionsSuite, AdjustmentsSuite, ReportsSuite):
     """The contract of `ports.Store`."""
 
     def make(self, home: Path, clock: ManualClock) -> Store:

@@ -290,19 +290,38 @@ CREATE TABLE state (
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The places of Idempotency-Keys. `key` and `body_hash` are keyed digests and `answer` is sealed: none of it says
+-- what was sent. A place without an answer is what the ledger says of its call.
 CREATE TABLE idempotency (
     scope TEXT NOT NULL,
     key TEXT NOT NULL,
+    account_id TEXT NOT NULL,
     body_hash BLOB NOT NULL,
     request_id TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed')),
-    answer BLOB,  -- sealed; never in the clear
-    size INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
+    answer BLOB,
     PRIMARY KEY (scope, key)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
+
+-- How many answers are kept for each account, and their bytes: what the bounds are checked against.
+CREATE TABLE idempotency_kept (
+    account_id TEXT PRIMARY KEY,
+    answers INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER idempotency_kept_more AFTER UPDATE OF answer ON idempotency
+WHEN old.answer IS NULL AND new.answer IS NOT NULL
+BEGIN
+    INSERT INTO idempotency_kept VALUES (new.account_id, 1, length(new.answer))
+    ON CONFLICT (account_id) DO UPDATE SET answers = answers + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER idempotency_kept_less AFTER DELETE ON idempotency WHEN old.answer IS NOT NULL
+BEGIN
+    UPDATE idempotency_kept SET answers = answers - 1, bytes = bytes - length(old.answer)
+    WHERE account_id = old.account_id;
+END;
 
 -- ---------------------------------------------------------------- facts stay
 
