@@ -178,6 +178,14 @@ class SubscriptionsSuite:
         assert await call_in(store, DECEMBER, "req_1", 30) == (30, 0)
         assert await call_in(store, "2027-01", "req_2", 30) == (0, 30)
 
+    async def test_two_plans_in_a_month_have_the_credit_of_the_first(self, store: Store, clock: ManualClock) -> None:
+        """Also where the first came over from the month before, and no call has taken its credit yet."""
+        await store.subscriptions.start(subscription(), "ann")
+        clock.wall_ms = month_bounds(DECEMBER)[0] + 1000
+        await store.subscriptions.change(ACCOUNT, "cancelled", "ann")
+        await store.subscriptions.start(subscription("b", started_at=clock.wall_ms, credit=Units(500)), "ann")
+        assert (await store.ledger.month(ACCOUNT, DECEMBER)).credit_granted == 50
+
     async def test_starting_at_once_starts_once(self, store: Store) -> None:
         """Of many that ask at the same time one gets it."""
         asked = [store.subscriptions.start(subscription(str(number)), "ann") for number in range(20)]
