@@ -18,7 +18,6 @@ from gateway_core.delivery import Delivery
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import (
     AccountSuspended,
-    BillingError,
     GatewayError,
     InsufficientScope,
     InternalError,
@@ -187,7 +186,7 @@ class Pipeline:
         """
         try:
             terms = self._dispatch.admit(unread)
-        except BillingError:
+        except GatewayError:
             return
         if terms is None:
             return
