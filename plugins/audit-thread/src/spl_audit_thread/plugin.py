@@ -47,7 +47,7 @@ class AuditThreadSettings(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Refuses an address that is none."""
         for name, url in (("pull_from", self.pull_from), ("pull_audience", self.pull_audience)):
-            if url is not None and not re.match(r"https?://[^\s/?#@]+[^\s?#]*$", url):
+            if url is not None and not re.match(r"https?://[^\s/?#@]+(/[^\s?#]*)?$", url):
                 raise ValueError(f'{name}: expected an address such as "https://gateway.example.com"')
 
 
