@@ -2,6 +2,7 @@
 
 import asyncio
 from types import TracebackType
+from typing import Protocol
 
 from gateway_core.errors import Unavailable
 
@@ -9,20 +10,31 @@ INTERVAL = 0.1
 """Seconds between two looks: how late a deadline may be."""
 
 
+class Timed(Protocol):
+    """What has a deadline."""
+
+    loop: asyncio.AbstractEventLoop
+    #: On the loop's clock. May change while it is looked at.
+    due: float
+
+    def expire(self) -> None:
+        """The deadline has passed; it is looked at no longer."""
+
+
 class Sweep:
-    """The waits of one event loop that have a deadline."""
+    """What has a deadline in one event loop."""
 
     def __init__(self) -> None:
-        self._waits: set[Wait] = set()
+        self._waits: set[Timed] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, wait: "Wait") -> None:
+    def add(self, wait: Timed) -> None:
         """Starts looking at it."""
         self._waits.add(wait)
         if self._timer is None:
             self._timer = wait.loop.call_later(INTERVAL, self._look, wait.loop)
 
-    def discard(self, wait: "Wait") -> None:
+    def discard(self, wait: Timed) -> None:
         """Stops looking at it."""
         self._waits.discard(wait)
 

@@ -1,17 +1,31 @@
-"""The Upstream over httpx2: its pooled HTTP/1.1 transport, without a client's cookies, redirects and proxies."""
+"""The Upstream over httpx2: its pooled HTTP/1.1 transport, without a client's cookies and redirects."""
 
 import asyncio
+import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import httpx2
 
 from gateway_core.config import UpstreamConfig
-from gateway_core.errors import Unavailable
+from gateway_core.errors import ConfigError, Unavailable
 from gateway_core.ports import Deadlines, UpstreamRequest
 from gateway_core.upstream.deadlines import Sweep, Wait
+from gateway_core.upstream.faults import (
+    COMPRESSED,
+    CONNECT_TIMEOUT,
+    HUNG_UP,
+    NO_ADDRESS,
+    NONE_FREE,
+    broken,
+    not_connected,
+    too_large,
+    too_slow,
+)
 from gateway_core.upstream.retry_after import retry_after
+from gateway_core.upstream.tls import client_context
 from gateway_core.wire.sse import SSEDecoder
 
 KEEP_ALIVE = 30.0
@@ -24,7 +38,12 @@ LAST_MOMENT = 0.05
 class HttpxUpstream:
     """Connections to all providers, by httpx2."""
 
-    def __init__(self, config: UpstreamConfig) -> None:
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        trust: Callable[[], ssl.SSLContext] = client_context,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.deadlines = Deadlines(
             connect=config.connect_timeout,
             first_byte=config.first_byte_timeout,
@@ -32,6 +51,8 @@ class HttpxUpstream:
             total=config.total_timeout,
         )
         self._config = config
+        self._trust = trust
+        self._proxy = None if config.proxy is None else _proxy(config.proxy, os.environ if environ is None else environ)
         self._sweep = Sweep()
         # Apart, so that the certificates are only loaded where some provider is reached by https.
         self._transports: dict[bool, httpx2.AsyncHTTPTransport] = {}
@@ -64,8 +85,9 @@ class HttpxUpstream:
         if secure not in self._transports:
             most = self._config.max_connections
             self._transports[secure] = httpx2.AsyncHTTPTransport(
-                verify=secure,
+                verify=self._trust() if secure or self._proxy is not None else False,
                 trust_env=False,
+                proxy=self._proxy,
                 limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE),
                 socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             )
@@ -93,12 +115,7 @@ class _CallClock:
     def wait(self) -> Wait:
         """For one wait for the provider: until the next of the deadlines."""
         due = self._loop.time() + self._deadlines.idle if self._started else self._first
-        if due >= self._last:
-            complaint = f"took longer than {self._deadlines.total:g} s in all"
-        elif self._started:
-            complaint = f"was silent for {self._deadlines.idle:g} s"
-        else:
-            complaint = f"sent no first byte within {self._deadlines.first_byte:g} s"
+        complaint = too_slow(self._deadlines, in_all=due >= self._last, started=self._started)
         return Wait(self._sweep, self._loop, min(due, self._last), complaint)
 
 
@@ -124,7 +141,7 @@ class HttpxResponse:
             pieces.append(piece)
             size += len(piece)
             if size > limit:
-                raise Unavailable(f"sent an answer of more than {limit} bytes")
+                raise Unavailable(too_large(limit))
         return b"".join(pieces)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -163,12 +180,24 @@ class HttpxResponse:
         if self._ended:
             return b""
         if self.headers.get("content-encoding", "identity") != "identity":
-            raise Unavailable("sent a compressed answer, which was not asked for")
+            raise Unavailable(COMPRESSED)
         with _faults_mapped(), self._clock.wait():
             piece = await anext(self._body, b"")
         self._clock.started()
         self._ended = not piece
         return piece
+
+
+def _proxy(address: str, environ: Mapping[str, str]) -> httpx2.Proxy:
+    """The proxy at an address, or at the one in the environment that "env:NAME" names. Raises ConfigError."""
+    source, _, name = address.partition(":")
+    if source == "env":
+        address = environ.get(name, "").strip()
+    try:
+        return httpx2.Proxy(address)
+    except (httpx2.InvalidURL, ValueError):
+        message = f"the environment variable {name} holds no address" if source == "env" else "is no address"
+        raise ConfigError(f'{message} such as "http://proxy.example.com:3128"', where="[upstream] proxy") from None
 
 
 @contextmanager
@@ -177,24 +206,16 @@ def _faults_mapped() -> Iterator[None]:
     try:
         yield
     except httpx2.ConnectTimeout:
-        raise Unavailable("could not be connected to in time") from None
+        raise Unavailable(CONNECT_TIMEOUT) from None
+    except httpx2.ProxyError:
+        raise Unavailable("could not be connected to: the proxy refused") from None
     except httpx2.ConnectError as error:
-        raise Unavailable(f"could not be connected to{_reason(error)}") from None
+        raise Unavailable(not_connected(error)) from None
     except httpx2.PoolTimeout:
-        raise Unavailable("has no connection free: [upstream] max_connections are in use") from None
+        raise Unavailable(NONE_FREE) from None
     except httpx2.RemoteProtocolError:
-        raise Unavailable("hung up, or did not speak HTTP") from None
+        raise Unavailable(HUNG_UP) from None
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
-        raise Unavailable("has a base_url that is no http or https address") from None
+        raise Unavailable(NO_ADDRESS) from None
     except (httpx2.HTTPError, httpx2.StreamError) as error:
-        raise Unavailable(f"broke the connection ({type(error).__name__})") from None
-
-
-def _reason(error: BaseException) -> str:
-    """The system's own word for it, if there is one below: refused, unreachable, a certificate that fails."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror and cause.errno:
-            return f" ({type(cause).__name__})"
-        cause = cause.__cause__ or cause.__context__
-    return ""
+        raise Unavailable(broken(error)) from None

@@ -1,4 +1,4 @@
-"""The upstream over httpx2, on real sockets: deadlines, caps, faults, and connections that are cut or kept."""
+"""Both upstreams on real sockets: deadlines, caps, faults, and connections that are cut or kept."""
 
 import asyncio
 import gzip
@@ -8,18 +8,19 @@ import pytest
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
-from gateway_core.ports import Deadlines, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Deadlines, Upstream, UpstreamRequest, UpstreamResponse
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
+from gateway_core.upstream.native import NativeUpstream
 
 SECRET = "sk-very-secret"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Serve = Callable[[Handler], Awaitable[str]]
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[HttpxUpstream]:
-    upstream = HttpxUpstream(UpstreamConfig(max_answer_bytes=100_000, max_event_bytes=10_000))
+@pytest.fixture(params=[NativeUpstream, HttpxUpstream], ids=["native", "httpx2"])
+async def upstream(request: pytest.FixtureRequest) -> AsyncIterator[Upstream]:
+    upstream: Upstream = request.param(UpstreamConfig(max_answer_bytes=100_000, max_event_bytes=10_000))
     yield upstream
     await upstream.close()
 
@@ -77,7 +78,7 @@ def plain(body: bytes, *headers: str, status: int = 200) -> bytes:
     return f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode() + body
 
 
-async def ask(upstream: HttpxUpstream, request: UpstreamRequest) -> bytes:
+async def ask(upstream: Upstream, request: UpstreamRequest) -> bytes:
     response = await upstream.send(request)
     try:
         return await response.read()
@@ -85,7 +86,7 @@ async def ask(upstream: HttpxUpstream, request: UpstreamRequest) -> bytes:
         await response.close()
 
 
-async def fault(upstream: HttpxUpstream, request: UpstreamRequest) -> str:
+async def fault(upstream: Upstream, request: UpstreamRequest) -> str:
     with pytest.raises(Unavailable) as met:
         await ask(upstream, request)
     assert SECRET not in met.value.detail
@@ -93,7 +94,7 @@ async def fault(upstream: HttpxUpstream, request: UpstreamRequest) -> str:
     return met.value.detail
 
 
-async def test_a_plain_answer_and_its_head(upstream: HttpxUpstream, serve: Serve) -> None:
+async def test_a_plain_answer_and_its_head(upstream: Upstream, serve: Serve) -> None:
     url = await serve(says(plain(b"hello", "X-Thing: a", "Retry-After: 3", status=429), forever))
     response = await upstream.send(post(url))
     assert (response.status, response.headers["x-thing"], response.retry_after) == (429, "a", 3.0)
@@ -101,7 +102,7 @@ async def test_a_plain_answer_and_its_head(upstream: HttpxUpstream, serve: Serve
     await response.close()
 
 
-async def test_what_is_sent(upstream: HttpxUpstream, serve: Serve) -> None:
+async def test_what_is_sent(upstream: Upstream, serve: Serve) -> None:
     seen: list[bytes] = []
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,7 +124,7 @@ async def test_what_is_sent(upstream: HttpxUpstream, serve: Serve) -> None:
 # ---------------------------------------------------------------- deadlines
 
 
-async def test_nobody_listens(upstream: HttpxUpstream) -> None:
+async def test_nobody_listens(upstream: Upstream) -> None:
     dead = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = dead.sockets[0].getsockname()[1]
     dead.close()
@@ -143,7 +144,7 @@ async def test_nobody_listens(upstream: HttpxUpstream) -> None:
     ],
 )
 async def test_a_provider_that_is_silent(
-    upstream: HttpxUpstream, serve: Serve, answer: bytes, deadlines: dict[str, float], complaint: str
+    upstream: Upstream, serve: Serve, answer: bytes, deadlines: dict[str, float], complaint: str
 ) -> None:
     hung_up = asyncio.Event()
 
@@ -155,7 +156,7 @@ async def test_a_provider_that_is_silent(
     await asyncio.wait_for(hung_up.wait(), 1)
 
 
-async def test_a_provider_that_drips_is_ended_by_the_total(upstream: HttpxUpstream, serve: Serve) -> None:
+async def test_a_provider_that_drips_is_ended_by_the_total(upstream: Upstream, serve: Serve) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             writer.write(b"x")
@@ -167,7 +168,7 @@ async def test_a_provider_that_drips_is_ended_by_the_total(upstream: HttpxUpstre
 
 
 async def test_a_cancelled_call_is_a_cancelled_call_and_cuts_the_connection(
-    upstream: HttpxUpstream, serve: Serve
+    upstream: Upstream, serve: Serve
 ) -> None:
     asked, hung_up = asyncio.Event(), asyncio.Event()
 
@@ -203,19 +204,19 @@ async def test_a_cancelled_call_is_a_cancelled_call_and_cuts_the_connection(
     ],
 )
 async def test_what_is_no_answer_is_a_fault(
-    upstream: HttpxUpstream, serve: Serve, answer: bytes, complaint: str
+    upstream: Upstream, serve: Serve, answer: bytes, complaint: str
 ) -> None:
     assert complaint in await fault(upstream, post(await serve(says(answer)), first_byte=5))
 
 
-async def test_an_error_may_be_read_with_a_smaller_limit(upstream: HttpxUpstream, serve: Serve) -> None:
+async def test_an_error_may_be_read_with_a_smaller_limit(upstream: Upstream, serve: Serve) -> None:
     response = await upstream.send(post(await serve(says(plain(b"x" * 500, status=500), forever))))
     with pytest.raises(Unavailable, match="more than 100 bytes"):
         await response.read(100)
     await response.close()
 
 
-async def test_a_redirect_is_an_answer_and_is_not_followed(upstream: HttpxUpstream, serve: Serve) -> None:
+async def test_a_redirect_is_an_answer_and_is_not_followed(upstream: Upstream, serve: Serve) -> None:
     url = await serve(says(plain(b"", "location: http://127.0.0.1:1/", status=307), forever))
     response = await upstream.send(post(url))
     assert response.status == 307
@@ -223,11 +224,11 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(upstream: HttpxUpstre
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com/", "http://", "nonsense", "http://exa mple/\x00"])
-async def test_a_bad_address_is_a_fault_that_does_not_show_it(upstream: HttpxUpstream, url: str) -> None:
+async def test_a_bad_address_is_a_fault_that_does_not_show_it(upstream: Upstream, url: str) -> None:
     assert await fault(upstream, post(url))
 
 
-async def test_a_huge_event_is_refused_and_the_loop_stays_free(upstream: HttpxUpstream, serve: Serve) -> None:
+async def test_a_huge_event_is_refused_and_the_loop_stays_free(upstream: Upstream, serve: Serve) -> None:
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             writer.write(b"x" * 1000)
@@ -241,7 +242,7 @@ async def test_a_huge_event_is_refused_and_the_loop_stays_free(upstream: HttpxUp
     await response.close()
 
 
-async def test_events_come_as_they_are_sent(upstream: HttpxUpstream, serve: Serve) -> None:
+async def test_events_come_as_they_are_sent(upstream: Upstream, serve: Serve) -> None:
     second = asyncio.Event()
 
     async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -275,14 +276,14 @@ def chat(server: UpstreamHandle) -> UpstreamRequest:
     return UpstreamRequest(url=f"{server.base_url}/chat/completions", headers=headers, body=BODY)
 
 
-async def test_a_connection_is_used_again(upstream: HttpxUpstream, openai_upstream: UpstreamHandle) -> None:
+async def test_a_connection_is_used_again(upstream: Upstream, openai_upstream: UpstreamHandle) -> None:
     for _ in range(3):
         await read_all(await upstream.send(chat(openai_upstream)))
     assert len({entry["connection"] for entry in openai_upstream.log()}) == 1
 
 
 async def test_a_finished_stream_gives_its_connection_back(
-    upstream: HttpxUpstream, openai_upstream: UpstreamHandle
+    upstream: Upstream, openai_upstream: UpstreamHandle
 ) -> None:
     for _ in range(3):
         response = await upstream.send(chat(openai_upstream))
@@ -294,7 +295,7 @@ async def test_a_finished_stream_gives_its_connection_back(
 
 
 async def test_an_answer_that_is_left_unread_is_cut_within_a_second(
-    upstream: HttpxUpstream, openai_upstream: UpstreamHandle
+    upstream: Upstream, openai_upstream: UpstreamHandle
 ) -> None:
     openai_upstream.script("m", words=1000, gap_ms=20)
     response = await upstream.send(chat(openai_upstream))
@@ -305,6 +306,6 @@ async def test_an_answer_that_is_left_unread_is_cut_within_a_second(
     assert entry["sent"] < 10_000
 
 
-async def test_a_connection_that_the_provider_closed_is_not_used_again(upstream: HttpxUpstream, serve: Serve) -> None:
+async def test_a_connection_that_the_provider_closed_is_not_used_again(upstream: Upstream, serve: Serve) -> None:
     url = await serve(says(plain(b"once")))
     assert [await ask(upstream, post(url)) for _ in range(3)] == [b"once"] * 3

@@ -1,0 +1,323 @@
+"""One HTTP/1.1 connection to a provider: an asyncio.Protocol around httptools' parser, one exchange at a time."""
+
+import asyncio
+import select
+import socket
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from gateway_core.errors import Unavailable
+from gateway_core.ports import Deadlines
+from gateway_core.upstream.faults import HUNG_UP, broken, too_slow
+from gateway_core.upstream.target import Origin
+
+KEEP_ALIVE = 30.0
+"""Seconds that an idle connection is kept; less where the provider says so."""
+
+MOST_HEAD = 64 * 1024
+"""Bytes of an answer's head, or of anything else between two pieces of its body: extensions, trailers, 1xx answers."""
+
+MOST_HELD = 256 * 1024
+"""Bytes of a body that wait here before the provider is made to wait: one read more may come on top of it."""
+
+_COPIED = 64 * 1024
+"""A body up to this size is put behind its head for one system call."""
+
+_IDLE, _HEAD, _BODY, _DONE = range(4)
+
+
+class Unprocessed(Unavailable):
+    """The connection was lost before the request had left us whole, so nobody can have acted on it."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection, and the answer that comes in on it. The parser calls its on_… methods.
+
+    It is looked at by a `Sweep` while an exchange is under way: `due` is the deadline of what is awaited.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_beyond",
+        "_deadlines",
+        "_fault",
+        "_first",
+        "_held",
+        "_last",
+        "_on_lost",
+        "_parser",
+        "_paused",
+        "_pieces",
+        "_poll",
+        "_served",
+        "_started",
+        "_state",
+        "_transport",
+        "_unwritten",
+        "_waiter",
+        "due",
+        "good_until",
+        "headers",
+        "loop",
+        "origin",
+        "reusable",
+        "status",
+    )
+
+    def __init__(
+        self, origin: Origin, loop: asyncio.AbstractEventLoop, on_lost: Callable[["Connection"], None]
+    ) -> None:
+        self.origin = origin
+        self.loop = loop
+        self.due = 0.0
+        #: On the loop's clock: when an idle connection is to be closed.
+        self.good_until = 0.0
+        self.status = 0
+        #: Names in lower case; lines of one name are joined by commas.
+        self.headers: dict[bytes, bytes] = {}
+        #: The answer is over, and another may follow it.
+        self.reusable = False
+        self._on_lost = on_lost
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
+        self._deadlines = Deadlines()
+        self._first = self._last = 0.0
+        self._state = _IDLE
+        self._served = 0
+        self._started = False
+        self._answered = False
+        self._unwritten = False
+        self._fault: str | None = None
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._beyond = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    # ------------------------------------------------------------ one exchange
+
+    def begin(self, head: bytes, body: bytes, deadlines: Deadlines, began: float) -> None:
+        """Writes a request: `head` ends where the length of the body belongs. `began`: the loop's time of the call."""
+        self._state, self._fault = _HEAD, None
+        self._started = self._answered = self._unwritten = self.reusable = False
+        self._beyond = 0
+        self._pieces = []
+        self._held = 0
+        self.headers = {}
+        self._served += 1
+        self._deadlines = deadlines
+        self._first, self._last = began + deadlines.first_byte, began + deadlines.total
+        self.due = min(self._first, self._last)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._fault = HUNG_UP
+        elif len(body) <= _COPIED:
+            transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+        else:
+            transport.writelines((b"%b%d\r\n\r\n" % (head, len(body)), body))
+
+    async def head(self) -> None:
+        """Returns once `status` and `headers` are there."""
+        while self._state == _HEAD:
+            if self._fault is not None:
+                if self._unwritten and not self._answered and self._served > 1:
+                    raise Unprocessed(self._fault)
+                raise Unavailable(self._fault)
+            await self._wait()
+
+    async def piece(self) -> bytes:
+        """What has come of the body since the last call, b"" at its end."""
+        while not (pieces := self._pieces):
+            if self._state == _DONE:
+                return b""
+            if self._fault is not None:
+                raise Unavailable(self._fault)
+            if self._started:
+                self.due = min(self.loop.time() + self._deadlines.idle, self._last)
+            await self._wait()
+            if self._started:
+                self.due = self._last
+        self._pieces = []
+        self._held = 0
+        if self._paused:
+            self._resume()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    @property
+    def done(self) -> bool:
+        """The whole answer is here."""
+        return self._state == _DONE
+
+    async def _wait(self) -> None:
+        waiter = self._waiter = self.loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self._unwritten = False  # there is no time for another try
+        self._fail(too_slow(self._deadlines, in_all=self.due >= self._last, started=self._started))
+
+    def _fail(self, fault: str) -> None:
+        if self._fault is None:
+            self._fault = fault
+        self.cut()
+        self._wake()
+
+    # ------------------------------------------------------------ between exchanges
+
+    def rest(self) -> None:
+        """The exchange is over, and the connection is kept for another."""
+        self._state = _IDLE
+        self._pieces = []
+        if self._paused:
+            self._resume()
+
+    def usable(self, now: float) -> bool:
+        """Whether a request may be sent: nothing has come on the idle connection, its end least of all."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or now >= self.good_until:
+            return False
+        # The loop may not have looked yet: what waits in the kernel now is the end, or something nobody asked for.
+        return not self._poll.poll(0)
+
+    def cut(self) -> None:
+        """Hangs up at once. Does nothing where that has happened already."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ------------------------------------------------------------ what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there, TLS included."""
+        self._transport = cast("asyncio.Transport", transport)
+        end: socket.socket = transport.get_extra_info("socket")
+        self._poll.register(end.fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._state == _IDLE or self._state == _DONE:
+            self.reusable = False  # nobody asked
+            self.cut()
+            return
+        self._answered = True
+        self._beyond += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.reusable = False
+            if self._state != _DONE:
+                self._fail(HUNG_UP)
+        if self._beyond > MOST_HEAD and self._state != _DONE:
+            self._fail(HUNG_UP)
+        if self._held > MOST_HELD and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        if self._pieces or self._state != _HEAD:
+            self._wake()
+
+    def eof_received(self) -> None:
+        """The provider says no more; a body that has no other end ends here. The transport then closes itself."""
+        self.reusable = False
+        if self._state == _BODY and _until_close(self.headers):
+            self._state = _DONE
+            self._wake()
+        elif self._state == _HEAD or self._state == _BODY:
+            self._fail(HUNG_UP)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over, whoever ended it."""
+        self.reusable = False
+        if self._fault is None and (self._state == _HEAD or self._state == _BODY):
+            self._fault = HUNG_UP if exc is None else broken(exc)
+        self._transport = None
+        self._on_lost(self)
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """Much of the request has not left us yet."""
+        self._unwritten = True
+
+    def resume_writing(self) -> None:
+        """All but a little of it has."""
+        self._unwritten = False
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # ------------------------------------------------------------ what the parser calls
+
+    def on_message_begin(self) -> None:
+        """An answer begins; behind a whole one, nobody asked for it."""
+        if self._state == _DONE:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One line of the head; those behind the body are passed over."""
+        if self._state == _HEAD:
+            name = name.lower()
+            before = self.headers.get(name)
+            self.headers[name] = value if before is None else b"%b, %b" % (before, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole. 1xx is only a word in between, but a change of protocol is none that we speak."""
+        if self._state != _HEAD:
+            return
+        self.status = self._parser.get_status_code()
+        if self._beyond > MOST_HEAD and sum(map(len, (*self.headers, *self.headers.values()))) > MOST_HEAD:
+            self._fail(HUNG_UP)
+        elif self.status >= 200:
+            self._state = _BODY
+        elif self.status < 100 or self.status == 101:
+            self._fail(HUNG_UP)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._state == _BODY:
+            self._pieces.append(body)
+            self._held += len(body)
+            self._beyond = 0
+            self._started = True
+
+    def on_message_complete(self) -> None:
+        """The answer is whole, or a 1xx one is."""
+        if self._state == _BODY:
+            self._state = _DONE
+            # Only here: once the message is over the parser forgets.
+            self.reusable = self._parser.should_keep_alive()
+            if self.reusable:
+                self.good_until = self.loop.time() + _kept_for(self.headers)
+        elif self._state == _HEAD:
+            self.headers = {}
+
+
+def _until_close(headers: dict[bytes, bytes]) -> bool:
+    """Whether the body ends with the connection."""
+    codings = headers.get(b"transfer-encoding")
+    if codings is not None:
+        return codings.rpartition(b",")[2].strip().lower() != b"chunked"
+    return b"content-length" not in headers
+
+
+def _kept_for(headers: dict[bytes, bytes]) -> float:
+    """Seconds that the connection may be idle: a second less than the provider says that it waits."""
+    said = headers.get(b"keep-alive")
+    if said is None:
+        return KEEP_ALIVE
+    for part in said.split(b","):
+        name, _, value = part.partition(b"=")
+        if name.strip().lower() == b"timeout" and value.strip().isdigit():
+            return min(KEEP_ALIVE, max(0.0, int(value) - 1.0))
+    return KEEP_ALIVE

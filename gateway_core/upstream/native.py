@@ -1,0 +1,176 @@
+"""The Upstream on connections of our own: asyncio.Protocol and httptools. HTTP/1.1, with TLS, without proxies.
+
+When a request is sent twice
+----------------------------
+A completion that is sent twice may be paid twice. So this client sends a request again in one case only, once, and on
+a new connection: a connection that had served before was lost, nothing of an answer had come, and a part of the
+request had not left this process. A server that lacks a part of the body cannot have acted on it.
+
+The classic race is not that case. A provider may close an idle connection at the moment in which a request is
+written to it; the request was sent, and nobody here can know what became of it: that is Unavailable, and whether the
+call is worth another attempt is decided where attempts are counted and configured (`[upstream] retries`). The race
+is kept rare instead. An idle connection is dropped as soon as the loop hears that it was closed; what the kernel has
+heard and the loop has not is looked for right before a request is written; and a connection is used no longer than
+the provider's own Keep-Alive says.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+from gateway_core.config import UpstreamConfig
+from gateway_core.errors import Unavailable
+from gateway_core.ports import Deadlines, UpstreamRequest
+from gateway_core.upstream.connection import Connection, Unprocessed
+from gateway_core.upstream.deadlines import Sweep
+from gateway_core.upstream.faults import COMPRESSED, too_large
+from gateway_core.upstream.pool import Pool
+from gateway_core.upstream.retry_after import retry_after
+from gateway_core.upstream.target import Target
+from gateway_core.upstream.tls import client_context
+from gateway_core.wire.sse import SSEDecoder
+
+LAST_MOMENT = 0.05
+"""Seconds that a finished stream gets to end its body, so that its connection can be used again."""
+
+_MOST_TARGETS = 1024
+
+
+class NativeUpstream:
+    """Connections to all providers."""
+
+    def __init__(self, config: UpstreamConfig, trust: Callable[[], ssl.SSLContext] = client_context) -> None:
+        self.deadlines = Deadlines(
+            connect=config.connect_timeout,
+            first_byte=config.first_byte_timeout,
+            idle=config.idle_timeout,
+            total=config.total_timeout,
+        )
+        self._config = config
+        self._pool = Pool(config.max_connections, Sweep(), trust)
+        self._targets: dict[str, Target] = {}
+
+    async def send(self, request: UpstreamRequest) -> "NativeResponse":
+        """Sends it and waits for the answer's head. The method is one whose answers have bodies: not HEAD."""
+        target = self._targets.get(request.url)
+        if target is None:
+            target = self._target(request.url)
+        head = target.head(request.method, request.headers)
+        deadlines = request.deadlines or self.deadlines
+        began = asyncio.get_running_loop().time()
+        connection = self._pool.kept(target.origin, began)
+        if connection is None:
+            connection = await self._pool.opened(target.origin, deadlines, began)
+        try:
+            await self._exchange(connection, head, request.body, deadlines, began)
+        except Unprocessed:
+            connection = await self._pool.opened(target.origin, deadlines, began, new=True)
+            await self._exchange(connection, head, request.body, deadlines, began)
+        return NativeResponse(connection, self._pool, self._config)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._pool.close()
+
+    async def _exchange(
+        self, connection: Connection, head: bytes, body: bytes, deadlines: Deadlines, began: float
+    ) -> None:
+        try:
+            connection.begin(head, body, deadlines, began)
+            await connection.head()
+        except BaseException:
+            connection.cut()
+            self._pool.give(connection)
+            raise
+
+    def _target(self, url: str) -> Target:
+        if len(self._targets) >= _MOST_TARGETS:
+            self._targets.clear()
+        target = self._targets[url] = Target(url)
+        return target
+
+
+class Headers(Mapping[str, str]):
+    """An answer's headers, decoded when they are asked for."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self._raw[name.lower().encode("latin-1")].decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+class NativeResponse:
+    """A provider's answer."""
+
+    __slots__ = ("_config", "_connection", "_pool", "_readable", "headers", "retry_after", "status")
+
+    def __init__(self, connection: Connection, pool: Pool, config: UpstreamConfig) -> None:
+        raw = connection.headers
+        self.status = connection.status
+        self.headers: Mapping[str, str] = Headers(raw)
+        asks = b"retry-after" in raw or b"retry-after-ms" in raw
+        self.retry_after = retry_after(self.headers) if asks else None
+        self._readable = raw.get(b"content-encoding", b"identity").strip().lower() == b"identity"
+        self._connection: Connection | None = connection
+        self._pool = pool
+        self._config = config
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """The whole body, at most `limit` bytes (None: as configured); raises Unavailable beyond that."""
+        connection = self._open()
+        limit = self._config.max_answer_bytes if limit is None else limit
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await connection.piece():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise Unavailable(too_large(limit))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, nothing held back."""
+        connection = self._open()
+        while piece := await connection.piece():
+            yield piece
+
+    async def events(self) -> AsyncIterator[Sequence[bytes]]:
+        """The data of the server-sent events that each read completed."""
+        connection = self._open()
+        decoder = SSEDecoder(self._config.max_event_bytes)
+        while piece := await connection.piece():
+            if events := decoder.push(piece):
+                yield events
+        if events := decoder.finish():
+            yield events
+
+    async def close(self, *, finished: bool = False) -> None:
+        """Gives the connection back, or cuts it where the answer has not come to its end."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if finished and not connection.done:
+                async with asyncio.timeout(LAST_MOMENT):
+                    while await connection.piece():
+                        pass
+        except (TimeoutError, Unavailable):
+            pass  # it is cut instead
+        finally:
+            self._pool.give(connection)
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise Unavailable("was closed before it was read")
+        if not self._readable:
+            raise Unavailable(COMPRESSED)
+        return self._connection
