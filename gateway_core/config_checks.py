@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway_core.config import Config, ModelConfig, PlanConfig, PriceConfig, ServerConfig
+from gateway_core.config import Config, ModelConfig, PlanConfig, PriceConfig, ServerConfig, UpstreamConfig
 from gateway_core.config_decode import KeyPath, Problems, item, nearest
 from gateway_core.money import parse_usd, unit_price
 
@@ -15,12 +15,14 @@ OWN_BEARERS = "bearer:instance"
 """The `api_key` of a provider that is a gateway where this instance is registered: it bills what it serves."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_ENV = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _API_KEY = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|bearer:instance)", re.ASCII)
 
 
 def check_values(config: Config, problems: Problems) -> None:
     """Notes every value that cannot work, whatever plugins there are."""
     _check_server(config.server, problems)
+    _check_upstream(config.upstream, problems)
     _check_providers(config.providers, problems)
     for name, model in config.catalogue.items():
         _check_model(("catalogue", name), model, config, problems)
@@ -45,6 +47,18 @@ def _check_server(server: ServerConfig, problems: Problems) -> None:
         except ValueError:
             path = ("server", "trusted_proxies", item(index))
             problems.add(path, 'expected an address or a network such as "10.0.0.0/8"')
+
+
+def _check_upstream(upstream: UpstreamConfig, problems: Problems) -> None:
+    proxy = upstream.proxy
+    if proxy is None:
+        return
+    if not is_http_url(proxy) and not _ENV.fullmatch(proxy):
+        # The value is not repeated: it may hold a password.
+        message = 'expected an address such as "http://proxy.example.com:3128", or "env:NAME" where it has a password'
+        problems.add(("upstream", "proxy"), message)
+    if upstream.client != "httpx2":
+        problems.add(("upstream", "proxy"), 'needs client = "httpx2" beside it: the native client asks no proxy')
 
 
 def is_http_url(text: str) -> bool:

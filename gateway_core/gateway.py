@@ -24,7 +24,7 @@ from gateway_core.services import Services, Site
 from gateway_core.settle import Settler
 from gateway_core.signing import Signer
 from gateway_core.tokens import Tokens
-from gateway_core.upstream.httpx_upstream import HttpxUpstream
+from gateway_core.upstream.choice import upstream_for
 from gateway_core.upstream.outside import GuardedOutside
 from gateway_core.usage import UsageCounter
 
@@ -52,7 +52,7 @@ class Gateway:
         self._pulse: asyncio.Task[None] | None = None
         store = plugins.store(config, home, clock)
         limiter = plugins.limiter(config, store, clock)
-        upstream = HttpxUpstream(self.config.upstream)
+        upstream = upstream_for(self.config.upstream)
         keyring = Keyring(home)
         signer = Signer(keyring, home, clock)
         providers = build_providers(
