@@ -51,6 +51,8 @@ class InstanceBearersPlugin:
         self._site = services.site
         self._signer = services.signer
         self._sets = KeySets(self._instances, services.outside, services.clock)
+        for instance in await self._instances.page(limit=1):
+            await self._sets.of(instance, None)  # whatever the first bearer would wait for is loaded now
 
     @hookimpl
     async def shutdown(self) -> None:

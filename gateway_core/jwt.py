@@ -10,15 +10,14 @@ import binascii
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import msgspec
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
-from joserfc.jws import JWSRegistry, deserialize_compact
 
 from gateway_core.errors import InvalidBearer, InvalidJwtSignature
+
+if TYPE_CHECKING:
+    from gateway_core.eddsa import Key
 
 Purpose = Literal["inference", "records"]
 """inference: calls to models; records: reading or writing audit records."""
@@ -30,7 +29,7 @@ SKEW = 60
 MOST_KEYS = 16
 
 _ALGORITHM = "EdDSA"
-_CURVE: Literal["Ed25519"] = "Ed25519"
+_CURVE = "Ed25519"
 _TYPES: Mapping[Purpose, str] = {"inference": "inference+jwt", "records": "records+jwt"}
 _PURPOSES: Mapping[str, Purpose] = {typ: purpose for purpose, typ in _TYPES.items()}
 _HEADER = frozenset({"alg", "typ", "kid"})
@@ -38,18 +37,6 @@ _INSTANCE = re.compile(r"inst_[A-Za-z0-9_-]{43}", re.ASCII)
 _JTI = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _KID = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
 _PEM = "-----BEGIN "
-
-
-class _OnlyEdDSA(JWSRegistry):
-    """The one algorithm, whatever a token says. RFC 9864 renames it, and the library warns of its older name."""
-
-    def get_alg(self, name: str) -> Any:
-        if name != _ALGORITHM:
-            raise JoseError("the algorithm is not EdDSA")
-        return self.algorithms[_ALGORITHM]
-
-
-_REGISTRY = _OnlyEdDSA(algorithms=[_ALGORITHM])
 
 
 class Unverified(msgspec.Struct, frozen=True):
@@ -143,7 +130,7 @@ def key_id(unverified: Unverified) -> str | None:
     return kid if isinstance(kid, str) else None
 
 
-def verify_signature(unverified: Unverified, keys: Mapping[str, OKPKey]) -> None:
+def verify_signature(unverified: Unverified, keys: "Mapping[str, Key]") -> None:
     """Raises InvalidJwtSignature unless one of the issuer's keys signed it, by the only algorithm there is."""
     header = unverified.header
     if header.get("alg") != _ALGORITHM or not header.keys() <= _HEADER:
@@ -153,13 +140,10 @@ def verify_signature(unverified: Unverified, keys: Mapping[str, OKPKey]) -> None
         candidates = [] if named is None else [named]
     else:
         candidates = list(keys.values())
-    for key in candidates:
-        try:
-            deserialize_compact(unverified.token, key, registry=_REGISTRY)
-        except (JoseError, ValueError):
-            continue
-        return
-    raise InvalidJwtSignature
+    from gateway_core import eddsa  # loads the library: only where there is a token
+
+    if not any(eddsa.signed_by(unverified.token, key) for key in candidates):
+        raise InvalidJwtSignature
 
 
 def check_claims(unverified: Unverified, audiences: Collection[str], now_ms: int) -> Claims:
@@ -202,7 +186,7 @@ def _end(claims: Mapping[str, Any], now_ms: int) -> int:
 
 
 def sign(
-    key: OKPKey, *, issuer: str, purpose: Purpose, audience: str, scope: str, jti: str, now_ms: int, seconds: int
+    key: "Key", *, issuer: str, purpose: Purpose, audience: str, scope: str, jti: str, now_ms: int, seconds: int
 ) -> str:
     """A token of an instance about itself."""
     now = now_ms // 1000
@@ -215,41 +199,46 @@ def sign(
         "exp": now + min(seconds, LONGEST_LIFE),
         "jti": jti,
     }
-    header = {"alg": _ALGORITHM, "typ": _TYPES[purpose], "kid": key.thumbprint()}
-    return jwt.encode(header, claims, key, registry=_REGISTRY)
+    from gateway_core import eddsa  # loads the library: only where there is a token
+
+    return eddsa.sign({"typ": _TYPES[purpose], "kid": key.thumbprint()}, msgspec.json.encode(claims), key)
 
 
 # ---------------------------------------------------------------- keys
 
 
-def instance_id(key: OKPKey) -> str:
+def instance_id(key: "Key") -> str:
     """The id of an instance whose first key this is: `inst_` and the thumbprint of RFC 7638."""
     return f"inst_{key.thumbprint()}"
 
 
-def new_key() -> OKPKey:
+def new_key() -> "Key":
     """A new private key."""
-    return OKPKey.generate_key(_CURVE)
+    from gateway_core import eddsa  # loads the library: only where there is a key
+
+    return eddsa.generate()
 
 
-def read_private_key(pem: str) -> OKPKey:
+def read_private_key(pem: str) -> "Key":
     """A private key from PEM. Raises ValueError."""
+    from gateway_core import eddsa  # loads the library: only where there is a key
+
     try:
-        key = OKPKey.import_key(pem)
-    except (JoseError, ValueError, TypeError):
-        raise ValueError("it must be an unencrypted Ed25519 key in PEM") from None
-    if key.curve_name != _CURVE or not key.is_private:
+        key = eddsa.import_pem(pem)
+    except ValueError:
+        key = None
+    if key is None or not key.is_private:
         raise ValueError("it must be an unencrypted Ed25519 key in PEM")
     return key
 
 
-def public_jwk(key: OKPKey) -> dict[str, str]:
+def public_jwk(key: "Key") -> dict[str, str]:
     """A key as others may see it."""
     shown = key.as_dict(private=False)
     return {"kty": "OKP", "crv": _CURVE, "x": str(shown["x"]), "kid": key.thumbprint(), "use": "sig", "alg": _ALGORITHM}
 
 
-def read_key_set(text: str) -> dict[str, OKPKey]:
+def read_key_set(text: str) -> "dict[str, Key]":
     """The Ed25519 keys of a JWK Set, of one JWK, or of one PEM: key id → key.
 
     Raises ValueError, which says what is wrong, for anything else and for private keys. Keys of other kinds in a set
@@ -266,7 +255,7 @@ def read_key_set(text: str) -> dict[str, OKPKey]:
         raise ValueError("its `keys` must be a list of keys")
     if len(entries) > MOST_KEYS:
         raise ValueError(f"it has more than {MOST_KEYS} keys")
-    found: dict[str, OKPKey] = {}
+    found: dict[str, Key] = {}
     for entry in entries:
         if "d" in entry:
             raise ValueError("it holds a private key: keep that to yourself, and give the public one")
@@ -290,26 +279,28 @@ def issuer_of(text: str) -> str | None:
     return issuer if isinstance(issuer, str) and is_instance_id(issuer) else None
 
 
-def key_set_text(keys: Mapping[str, OKPKey]) -> str:
+def key_set_text(keys: "Mapping[str, Key]") -> str:
     """Keys as the text of a JWK Set, the same for the same keys."""
     entries = [{**public_jwk(key), "kid": kid} for kid, key in keys.items()]
     return json.dumps({"keys": entries}, separators=(",", ":"), sort_keys=True)
 
 
-def _of_pem(text: str) -> dict[str, OKPKey]:
+def _of_pem(text: str) -> "dict[str, Key]":
     if "PRIVATE KEY" in text:
         raise ValueError("it is a private key: keep that to yourself, and give the public one")
+    from gateway_core import eddsa  # loads the library: only where there is a key
+
     try:
-        key = OKPKey.import_key(text.strip())
-    except (JoseError, ValueError, TypeError):
+        key = eddsa.import_pem(text.strip())
+    except ValueError:
         raise ValueError("it must be an Ed25519 public key in PEM") from None
-    if key.curve_name != _CURVE:
-        raise ValueError("it must be an Ed25519 public key in PEM")
     return {key.thumbprint(): key}
 
 
-def _of_jwk(entry: Mapping[str, Any]) -> OKPKey:
+def _of_jwk(entry: Mapping[str, Any]) -> "Key":
+    from gateway_core import eddsa  # loads the library: only where there is a key
+
     try:
-        return OKPKey.import_key({"kty": "OKP", "crv": _CURVE, "x": entry["x"]})
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
+        return eddsa.import_jwk(entry.get("x"))
+    except ValueError:
         raise ValueError("it has an Ed25519 key that is none") from None

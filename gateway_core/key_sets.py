@@ -7,13 +7,15 @@ where that fails, the last good one serves.
 import asyncio
 import logging
 from collections.abc import Mapping
-
-from joserfc.jwk import OKPKey
+from typing import TYPE_CHECKING
 
 from gateway_core import jwt
 from gateway_core.errors import OutsideError, StoreError
 from gateway_core.ports import Clock, Instances, Outside
 from gateway_core.types import Instance
+
+if TYPE_CHECKING:
+    from gateway_core.eddsa import Key
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +48,12 @@ class KeySets:
         self._outside = outside
         self._clock = clock
         #: Text → its keys, so that what is stored is parsed once.
-        self._parsed: dict[str, Mapping[str, OKPKey]] = {}
+        self._parsed: dict[str, Mapping[str, Key]] = {}
         #: Issuer → when its last fetch began; and the one that runs.
         self._began: dict[str, float] = {}
         self._running: dict[str, asyncio.Task[str | None]] = {}
 
-    async def of(self, instance: Instance, kid: str | None) -> Mapping[str, OKPKey]:
+    async def of(self, instance: Instance, kid: str | None) -> "Mapping[str, Key]":
         """An issuer's keys by id; fetched first where the set has no key `kid`. Empty where none were ever had."""
         if instance.jwks_url is None:
             return self._keys(instance.pinned_keys)
@@ -100,7 +102,7 @@ class KeySets:
             return None
         return text
 
-    def _keys(self, text: str | None) -> Mapping[str, OKPKey]:
+    def _keys(self, text: str | None) -> "Mapping[str, Key]":
         if text is None:
             return {}
         keys = self._parsed.get(text)

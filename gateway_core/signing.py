@@ -4,9 +4,10 @@ The first key's thumbprint is the instance's id, for good. A new key is publishe
 fetches the keys knows it in time, and an old one stays published until everything that it signed has run out.
 """
 
+from typing import TYPE_CHECKING
+
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from joserfc.jwk import OKPKey
 
 from gateway_core import jwt
 from gateway_core.errors import ConfigError, Conflict
@@ -15,6 +16,9 @@ from gateway_core.home import Home
 from gateway_core.ids import new_id
 from gateway_core.keyring import Keyring
 from gateway_core.ports import Clock, KeySource
+
+if TYPE_CHECKING:
+    from gateway_core.eddsa import Key
 
 OVERLAP_MS = 2 * 3_600_000
 """How long a key stays published after its successor began to sign: twice the longest life of a bearer."""
@@ -28,7 +32,7 @@ class SigningKey(msgspec.Struct, frozen=True):
     """One of the instance's keys: since when it signs and until when it is published, in milliseconds."""
 
     kid: str
-    key: OKPKey
+    key: "Key"
     since: int = 0
     #: None: until another takes its place.
     until: int | None = None

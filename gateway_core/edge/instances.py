@@ -1,10 +1,9 @@
 """/v1/admin/instances: the issuers whose bearers are accepted here, and which of them were revoked."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from joserfc.jwk import OKPKey
 from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +18,9 @@ from gateway_core.errors import Conflict, InvalidRequest, NotFound, OutsideError
 from gateway_core.money import usd
 from gateway_core.ports import Endpoint, Instances
 from gateway_core.types import Account, Instance, Principal
+
+if TYPE_CHECKING:
+    from gateway_core.eddsa import Key
 
 _PATH = "/v1/admin/instances"
 
@@ -240,14 +242,14 @@ def described(instance: Instance, account: Account | None) -> dict[str, Any]:
     }
 
 
-def _keys(text: str, param: str = "key") -> dict[str, OKPKey]:
+def _keys(text: str, param: str = "key") -> "dict[str, Key]":
     try:
         return jwt.read_key_set(text)
     except ValueError as error:
         raise InvalidRequest(f"Invalid value for '{param}': {error}.", param=param) from None
 
 
-def _id_of(keys: Mapping[str, OKPKey], given: str | None, said: str | None) -> str:
+def _id_of(keys: "Mapping[str, Key]", given: str | None, said: str | None) -> str:
     """The id of the instance whose keys these are: given by the operator, or following from a key.
 
     What a set says of itself is believed only where one of its keys proves it.

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from joserfc.jwk import OKPKey
 
 from gateway_core import jwt
+from gateway_core.eddsa import Key
 from gateway_core.testing.key_server import KeyServer, key_server
 from gateway_core.testing.server import PATIENCE, ServedGateway, serving
 
@@ -73,7 +73,7 @@ def header(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
 
 
-def signed(head: Any, body: Any, key: OKPKey = KEY) -> str:
+def signed(head: Any, body: Any, key: Key = KEY) -> str:
     """A token with a good signature of a key over whatever it says."""
     text = f"{part(head)}.{part(body)}"
     private = key.private_key

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from joserfc.jwk import OKPKey
 
 from gateway_core import jwt
+from gateway_core.eddsa import Key
 from gateway_core.errors import InvalidBearer, InvalidJwtSignature
 from gateway_core.instances import InstanceBearersPlugin
 from gateway_core.ports import Store
@@ -54,10 +54,10 @@ class Bench:
         )
         await self.plugin.startup(services)
 
-    def publish(self, *keys: OKPKey) -> None:
+    def publish(self, *keys: Key) -> None:
         self.server.body = json.dumps({"keys": [jwt.public_jwk(key) for key in keys]}).encode()
 
-    async def call(self, key: OKPKey, jti: str = "jti_1") -> Principal | None:
+    async def call(self, key: Key, jti: str = "jti_1") -> Principal | None:
         bearer = jwt.sign(
             key,
             issuer=self.id,

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "billing",
         "home",
         "keyring",
+        "eddsa",
         "jwt",
         "key_sets",
         "signing",
