@@ -1,28 +1,43 @@
 """An issuer's key set over HTTP, on a port of its own, with a log of what was asked: for tests of JWKS."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
 class KeyServer:
     """What is served, and what was asked. `status`, `body` and `headers` may be changed while it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self._server = server
         self.status = 200
         self.body = b"{}"
         self.headers: dict[str, str] = {}
         #: (method, path, Authorization header) of every request.
         self.asked: list[tuple[str, str, str | None]] = []
-        self.url = ""
+        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+
+    def secure(self, certificate: Path, key: Path) -> None:
+        """From now on by TLS."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing of clients that hang up."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A handshake that the client broke off, most often."""
 
 
 @contextmanager
 def key_server() -> Iterator[KeyServer]:
     """Serves on 127.0.0.1 while the block lasts."""
-    served = KeyServer()
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -41,8 +56,8 @@ def key_server() -> Iterator[KeyServer]:
         def log_message(self, *_arguments: Any) -> None:
             """Says nothing: `asked` has it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = _Server(("127.0.0.1", 0), Handler)
+    served = KeyServer(server)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -2,12 +2,19 @@
 
 import json
 import socket
+import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from gateway_core import jwt
 from gateway_core.errors import OutsideError
@@ -120,6 +127,45 @@ async def test_the_connection_goes_to_the_address_that_was_judged(
     await guarded.close()
     assert answer.status == 200
     assert asked == ["office.example"]
+
+
+async def test_the_certificate_must_be_the_name_s(
+    server: KeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the connection goes to an address: by its name it is asked for, and nobody else's will do."""
+    trusted = _with_certificate(server, "office.example", tmp_path)
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **options: real("127.0.0.1", *rest, **options))
+    guarded = GuardedOutside(allow_private=True)
+    guarded._transports[True] = httpx2.AsyncHTTPTransport(verify=trusted, trust_env=False)
+    port = server.url.rpartition(":")[2]
+    assert (await guarded.ask("GET", f"https://office.example:{port}/jwks.json", {})).status == 200
+    for other in ("other.example", "127.0.0.1"):
+        with pytest.raises(OutsideError, match="could not be asked"):
+            await guarded.ask("POST", f"https://{other}:{port}/push", {"authorization": "Bearer x"})
+    untrusting = GuardedOutside(allow_private=True)
+    with pytest.raises(OutsideError, match="could not be asked"):
+        await untrusting.ask("POST", f"https://office.example:{port}/push", {"authorization": "Bearer x"})
+    await guarded.close()
+    await untrusting.close()
+    assert [path for _, path, _ in server.asked] == ["/jwks.json"]
+
+
+def _with_certificate(server: KeyServer, name: str, folder: Path) -> ssl.SSLContext:
+    """Serves by TLS from now on, with a certificate for a name; gives what trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    server.secure(folder / "certificate.pem", folder / "key.pem")
+    return ssl.create_default_context(cafile=str(folder / "certificate.pem"))
 
 
 async def test_a_redirect_is_not_followed_and_takes_no_bearer_along(server: KeyServer) -> None:
