@@ -88,6 +88,16 @@ def _check_providers(providers: Mapping[str, Mapping[str, Any]], problems: Probl
                 'a key does not stand in a configuration: write "env:NAME" for an environment variable, '
                 '"file:PATH" for a file that holds it, or "bearer:instance" for this instance\'s own bearers',
             )
+        if "audience" in table and key != OWN_BEARERS:
+            problems.add(("providers", name, "audience"), f'only a provider with api_key = "{OWN_BEARERS}" has one')
+
+
+def _check_timeouts(name: str, table: Mapping[str, Any], problems: Problems) -> None:
+    for key in TIMEOUTS:
+        value = table.get(key, 1)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 < value < math.inf:
+            problems.add(("providers", name, key), "expected a number of seconds, more than 0")
 
 
 def billed_upstream(config: Config, model: ModelConfig) -> bool:

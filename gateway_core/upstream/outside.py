@@ -49,7 +49,7 @@ class GuardedOutside:
         if target.scheme != "https" and not self._allow_private:
             raise OutsideError("is not an https address")
         try:
-            address = ip_address(target.host)
+            address = ip_address(_host(target))
         except ValueError:
             return
         if not self._permitted(address):
@@ -77,14 +77,15 @@ class GuardedOutside:
     async def _ask(
         self, method: str, url: httpx2.URL, headers: Mapping[str, str], body: bytes, limit: int
     ) -> OutsideAnswer:
-        address = await self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+        host = _host(url)
+        address = await self._resolve(host, url.port or (443 if url.scheme == "https" else 80))
         request = httpx2.Request(
             method,
             url.copy_with(host=str(address)),
             headers={**headers, "host": url.netloc.decode("ascii"), "accept-encoding": "identity"},
             content=body,
             # The certificate is asked for, and must be, the name's and not the address's.
-            extensions={"sni_hostname": url.host},
+            extensions={"sni_hostname": host},
         )
         response = await self._transport(secure=url.scheme == "https").handle_async_request(request)
         try:
@@ -129,6 +130,11 @@ class GuardedOutside:
         if secure not in self._transports:
             self._transports[secure] = httpx2.AsyncHTTPTransport(verify=secure, trust_env=False, limits=_CONNECTIONS)
         return self._transports[secure]
+
+
+def _host(url: httpx2.URL) -> str:
+    """The host as it is looked up and as a certificate has it."""
+    return url.raw_host.decode("ascii").strip("[]")
 
 
 def _inside(address: Address) -> IPv4Address | None:

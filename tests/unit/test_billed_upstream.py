@@ -34,6 +34,12 @@ def test_a_model_s_bill_has_one_writer() -> None:
         from_tables(tables("one", "vendor"), name="f.toml")
 
 
+def test_only_a_gateway_has_an_audience() -> None:
+    given = {"providers": {"vendor": {**VENDOR, "audience": "https://g.example"}}}
+    with pytest.raises(ConfigError, match=r"f\.toml: providers\.vendor\.audience: only a provider with"):
+        from_tables(given, name="f.toml")
+
+
 @pytest.mark.parametrize(
     ("facts", "terms"),
     [
