@@ -52,6 +52,17 @@ class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = "memory"
 
 
+class IdempotencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[idempotency]`: answers that are kept for callers who repeat a call under its Idempotency-Key."""
+
+    hours: Annotated[float, Meta(gt=0, le=24 * 31)] = 24.0
+    #: A larger answer is given, and not kept.
+    max_answer_bytes: Count = 1024 * 1024
+    #: Of one account: answers, and bytes of all of them as they are stored.
+    max_answers: Count = 10_000
+    max_bytes: Count = 256 * 1024 * 1024
+
+
 class BearersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[bearers]`: which tier local keys are on, and where instances may be."""
 
@@ -153,3 +164,4 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plans: Mapping[str, PlanConfig] = {}
     pricing: Table = {}
     tiers: Mapping[str, Table] = {}
+    idempotency: IdempotencyConfig = IdempotencyConfig()

@@ -12,6 +12,7 @@ from gateway_core.dispatch import Dispatch
 from gateway_core.edge.app import App, build_app
 from gateway_core.errors import PluginError, SplError, StoreError
 from gateway_core.home import Home
+from gateway_core.idempotency import Idempotency
 from gateway_core.keyring import Keyring
 from gateway_core.live import LiveStreams
 from gateway_core.models import resolve_models
@@ -20,6 +21,7 @@ from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet, load
 from gateway_core.ports import Clock
 from gateway_core.providers import build_providers
+from gateway_core.sealing import Seal
 from gateway_core.services import Services, Site
 from gateway_core.settle import Settler
 from gateway_core.signing import Signer
@@ -79,6 +81,7 @@ class Gateway:
         self.live = LiveStreams(store, self.dispatch, clock)
         self.outbox = Outbox(store, self.dispatch.emit_audit, clock)
         self.pipeline = Pipeline(
+        self.idempotency = Idempotency(store, settler, Seal(keyring), self.config.idempotency, clock)
             dispatch=self.dispatch,
             store=store,
             limiter=limiter,
@@ -91,6 +94,7 @@ class Gateway:
             clock=clock,
             managed=self.config.server.managed,
         )
+            idempotency=self.idempotency,
         #: The plugins' endpoints.
         self.endpoints = plugins.endpoints(self.services)
         self.app: App = build_app(self)

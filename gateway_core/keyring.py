@@ -8,6 +8,8 @@ from functools import cached_property
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -67,6 +69,10 @@ class Keyring:
     def digest(self, secret: str) -> bytes:
         """The keyed hash under which a secret is stored: HMAC-SHA256 with the pepper."""
         return hmac.digest(self.pepper, secret.encode(), hashlib.sha256)
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose alone: a key that no other purpose has, and that the pepper cannot be told from."""
+        return HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(self.pepper)
 
     def _read_or_make(self, name: str, make: Callable[[], bytes]) -> bytes:
         path = self._directory / name

@@ -20,7 +20,7 @@ from gateway_core.types import Hold, Route, StreamState
 from gateway_core.wire.chat import KEEP_ALIVE
 
 if TYPE_CHECKING:
-    from gateway_core.pipeline import Client
+    from gateway_core.pipeline import Listener
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class LiveStream:
     def __init__(
         self,
         hold: Hold,
-        client: "Client",
+        client: "Listener",
         interrupt: Interrupt,
         delivery: Delivery,
         opened: "Future[None]",

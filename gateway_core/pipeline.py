@@ -28,11 +28,12 @@ from gateway_core.errors import (
     StoreError,
     SubscriptionRequired,
 )
+from gateway_core.idempotency import Idempotency
 from gateway_core.interrupt import Cut, Interrupt
 from gateway_core.live import LiveStream, LiveStreams
 from gateway_core.money import Units, cents
 from gateway_core.outbox import Outbox
-from gateway_core.ports import Chunks, Clock, Limiter, Store
+from gateway_core.ports import Chunks, Clock, KeptAnswer, Limiter, Store
 from gateway_core.request_policy import of_one_tenant, refuse_unpriced
 from gateway_core.settle import End, Settler
 from gateway_core.types import (
@@ -47,7 +48,7 @@ from gateway_core.types import (
     Principal,
     Reservation,
     Route,
-    Settled,
+    Settlement,
     StreamState,
     Terms,
     Usage,
@@ -65,8 +66,8 @@ _UNREAD = ChatRequest(model="", body={}, size=0)
 """What is known of a request whose body was not read: it names no model."""
 
 
-class Client(Protocol):
-    """The caller's end of the connection, as the edge gives it to the pipeline."""
+class Listener(Protocol):
+    """Who gets a call's answer."""
 
     request_id: str
     credentials: Credentials
@@ -74,11 +75,11 @@ class Client(Protocol):
     tier: str | None
     limits: Sequence[LimitState]
 
-    async def body(self) -> bytes:
-        """The request's body; raises RequestTooLarge before reading beyond the cap."""
-
     def watch(self, interrupt: Interrupt) -> None:
         """From now on, cuts the call when the client goes."""
+
+    def keep(self, data: bytes) -> KeptAnswer | None:
+        """What the settlement is to keep of the whole answer, which `data` ends."""
 
     async def answer(self, body: bytes, charge: Units) -> None:
         """Sends a whole answer."""
@@ -91,6 +92,19 @@ class Client(Protocol):
 
     async def finish(self, data: bytes) -> None:
         """Sends the last part and ends the stream properly."""
+
+
+class Client(Listener, Protocol):
+    """The caller's end of the connection, as the edge gives it to the pipeline."""
+
+    async def body(self) -> bytes:
+        """The request's body; raises RequestTooLarge before reading beyond the cap."""
+
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key header; raises InvalidRequest for one that is none."""
+
+    def replays(self, request_id: str) -> None:
+        """The answer that follows is that call's, and the caller is told so in its head."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -121,6 +135,7 @@ class Pipeline:
         models: Mapping[str, ModelFacts],
         live: LiveStreams,
         outbox: Outbox,
+        idempotency: Idempotency,
         clock: Clock,
         managed: bool = False,
     ) -> None:
@@ -133,13 +148,21 @@ class Pipeline:
         self._models = models
         self._live = live
         self._outbox = outbox
+        self._idempotency = idempotency
         self._clock = clock
         self._managed = managed
 
     async def serve(self, client: Client) -> None:
         """One call. Raises a GatewayError where it is refused or fails: the edge tells the client so, in the
         answer's head or, where a stream has begun, as its last event."""
-        call = await self._identify(client)
+        call, body = await self._identify(client)
+        key = client.idempotency_key()
+        if key is None:
+            await self._run(call, client)
+        else:
+            await self._idempotency.serve(client, call, body, key, self._run)
+
+    async def _run(self, call: Call, client: Listener) -> None:
         admitted = await self._admit(call, client)
         if call.request.stream:
             await self._stream(admitted, client)
@@ -148,7 +171,7 @@ class Pipeline:
 
     # ------------------------------------------------------------ who are you, and what do you ask
 
-    async def _identify(self, client: Client) -> Call:
+    async def _identify(self, client: Client) -> tuple[Call, bytes]:
         principal = await self._dispatch.authenticate(client.credentials)
         if principal is None:
             raise InvalidBearer
@@ -160,11 +183,12 @@ class Pipeline:
         if account.suspended:
             raise AccountSuspended("This account is suspended; ask its operator.")
         await self._look(self._call(client, principal, account, _UNREAD), client)
-        request = decode_request(await client.body())
+        body = await client.body()
+        request = decode_request(body)
         if self._managed:
             refuse_unpriced(request)
             request = of_one_tenant(request)
-        return self._call(client, principal, account, request)
+        return self._call(client, principal, account, request), body
 
     def _call(self, client: Client, principal: Principal, account: Account, request: ChatRequest) -> Call:
         now = self._clock.now_ms()
@@ -199,7 +223,7 @@ class Pipeline:
 
     # ------------------------------------------------------------ may you, and the hold
 
-    async def _admit(self, call: Call, client: Client) -> Admitted:
+    async def _admit(self, call: Call, client: Listener) -> Admitted:
         request = call.request
         facts, routes = self._backend(call)
         terms = self._terms(call, facts)
@@ -271,11 +295,11 @@ class Pipeline:
             error_code=code,
             stream_state=state if request.stream else None,
         )
-        await self._settle(admitted, end)
+        await self._settle(admitted, self._settler.draw_up(admitted.hold, end))
 
     # ------------------------------------------------------------ settle, answer: a plain call
 
-    async def _plain(self, admitted: Admitted, client: Client) -> None:
+    async def _plain(self, admitted: Admitted, client: Listener) -> None:
         call, request = admitted.call, admitted.call.request
         self._store.ledger.open(admitted.hold).add_done_callback(_seen)
         interrupt = Interrupt()
@@ -286,20 +310,22 @@ class Pipeline:
             return
         route, completion = answered
         usage = completion.usage or await self._counter.of_answer(request, admitted.facts, completion.texts)
-        settled = await self._settle(admitted, End(usage=usage, generated=usage, outcome="ok", route=route))
+        end = End(usage=usage, generated=usage, outcome="ok", route=route)
+        settlement = self._settler.draw_up(admitted.hold, end)
         body = encode_completion(
             completion,
             id=answer_id(completion.id, call.id),
             model=request.model,
             created=completion.created or call.started_at // 1000,
             usage=usage,
-            cost_cents=cents(settled.charge),
+            cost_cents=cents(settlement.charge),
         )
-        await client.answer(body, settled.charge)
+        await self._settle(admitted, settlement, client.keep(body))
+        await client.answer(body, settlement.charge)
 
     # ------------------------------------------------------------ deliver, settle: a stream
 
-    async def _stream(self, admitted: Admitted, client: Client) -> None:
+    async def _stream(self, admitted: Admitted, client: Listener) -> None:
         call, request = admitted.call, admitted.call.request
         opened = self._store.ledger.open(admitted.hold)
         interrupt = Interrupt()
@@ -319,13 +345,17 @@ class Pipeline:
                 include_usage=request.include_usage,
             )
             state = await self._deliver(stream, first, rest, encoder)
-        usage, charge = await self._settle_stream(admitted, stream, state)
+        settlement = await self._end_of(admitted, stream, state)
         if state == "completed":
+            cost = cents(settlement.charge)
             counted = (
-                encoder.usage(usage, cents(charge), fields=delivery.usage_fields) if request.include_usage else b""
+                encoder.usage(settlement.usage, cost, fields=delivery.usage_fields) if request.include_usage else b""
             )
+            await self._settle(admitted, settlement, client.keep(counted + DONE))
             await client.finish(counted + DONE)
-        elif state != "client_disconnect":
+            return
+        await self._settle(admitted, settlement)
+        if state != "client_disconnect":
             raise _broken_off(state)
 
     async def _begin(self, admitted: Admitted, opened: Awaitable[None]) -> tuple[Route, Started]:
@@ -367,7 +397,8 @@ class Pipeline:
         # What followed the last finish reason could only have been the count.
         return "completed" if delivery.complete else state
 
-    async def _settle_stream(self, admitted: Admitted, stream: LiveStream, state: StreamState) -> tuple[Usage, Units]:
+    async def _end_of(self, admitted: Admitted, stream: LiveStream, state: StreamState) -> Settlement:
+        """The settlement of a stream that ended like this, by what was delivered of it."""
         request, facts, delivery = admitted.call.request, admitted.facts, stream.delivery
         if state == "completed":
             usage = delivery.usage or await self._counter.of_answer(request, facts, delivery.texts)
@@ -384,19 +415,17 @@ class Pipeline:
             route=stream.route,
             ttft_ms=stream.ttft_ms,
         )
-        settled = await self._settle(admitted, end)
-        return usage, settled.charge
+        return self._settler.draw_up(admitted.hold, end)
 
-    async def _settle(self, admitted: Admitted, end: End) -> Settled:
+    async def _settle(self, admitted: Admitted, settlement: Settlement, answer: KeptAnswer | None = None) -> None:
         """Settles, gives back what was reserved and not used, and waits until the row is on disk."""
-        settled = self._settler.settle(admitted.hold, end)
-        self._limiter.settle(admitted.reservation, end.usage.input + end.usage.output)
+        settled = self._settler.post(settlement, answer)
+        self._limiter.settle(admitted.reservation, settlement.usage.input + settlement.usage.output)
         try:
             row = await settled
         except StoreError as error:
             raise _not_written() from error
         self._outbox.note(admitted.hold.account_id, row.sequence)
-        return row
 
 
 def may_use(facts: ModelFacts, tier: str) -> bool:

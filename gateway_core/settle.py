@@ -15,7 +15,7 @@ import msgspec
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaExceeded, StoreError
 from gateway_core.money import MAX_AMOUNT, Units
-from gateway_core.ports import Clock, OpenCall, Store
+from gateway_core.ports import Clock, KeptAnswer, OpenCall, Store
 from gateway_core.pricing import cost, worst_case
 from gateway_core.request_policy import refuse_unpriced
 from gateway_core.tokens import Tokens
@@ -63,7 +63,7 @@ class Settler:
 
     def __init__(self, store: Store, dispatch: Dispatch, tokens: Tokens, clock: Clock) -> None:
         self._store = store
-        self._unsettled: dict[str, Settlement] = {}
+        self._unsettled: dict[str, tuple[Settlement, KeptAnswer | None]] = {}
         self._dispatch = dispatch
         self._tokens = tokens
         self._clock = clock
@@ -144,42 +144,49 @@ class Settler:
 
     def settle(self, hold: Hold, end: End) -> "Future[Settled]":
         """Settles a hold once and for all. The future is done when it is on disk; it need not be awaited."""
+        return self.post(self.draw_up(hold, end))
+
+    def draw_up(self, hold: Hold, end: End) -> Settlement:
+        """What is charged and owed for a call that ended like this."""
         now = self._clock.now_ms()
         delivered, produced = cost(end.usage, hold.rates), cost(end.generated, hold.rates)
         charge = min(delivered.charge, hold.amount)
         # What the provider charges for what nobody received, and what a cap keeps us from charging, is ours to bear.
         loss = max(0, produced.owed - delivered.owed) + (delivered.charge - charge)
-        return self._submit(
-            Settlement(
-                hold=hold,
-                usage=end.usage,
-                generated=end.generated,
-                charge=Units(charge),
-                # Bounded: a provider's count may be absurd, and its row must fit all the same.
-                owed=Units(min(max(produced.owed, delivered.owed), MAX_AMOUNT)),
-                loss=Units(min(loss, MAX_AMOUNT)),
-                outcome=end.outcome,
-                stream_state=end.stream_state,
-                error_code=end.error_code,
-                provider=end.route.provider if end.route else "",
-                upstream_model=end.route.model if end.route else "",
-                latency_ms=max(0, now - hold.started_at),
-                ttft_ms=end.ttft_ms,
-                served_at=now,
-                billed_by="upstream" if hold.rates == BILLED_UPSTREAM else "gateway",
-            )
+        return Settlement(
+            hold=hold,
+            usage=end.usage,
+            generated=end.generated,
+            charge=Units(charge),
+            # Bounded: a provider's count may be absurd, and its row must fit all the same.
+            owed=Units(min(max(produced.owed, delivered.owed), MAX_AMOUNT)),
+            loss=Units(min(loss, MAX_AMOUNT)),
+            outcome=end.outcome,
+            stream_state=end.stream_state,
+            error_code=end.error_code,
+            provider=end.route.provider if end.route else "",
+            upstream_model=end.route.model if end.route else "",
+            latency_ms=max(0, now - hold.started_at),
+            ttft_ms=end.ttft_ms,
+            served_at=now,
+            billed_by="upstream" if hold.rates == BILLED_UPSTREAM else "gateway",
         )
 
     # ------------------------------------------------------------ a commit whose fate is unknown
 
-    def _submit(self, settlement: Settlement) -> "Future[Settled]":
-        settled = self._store.ledger.settle(settlement)
-        settled.add_done_callback(partial(self._keep_unsettled, settlement))
+    def post(self, settlement: Settlement, answer: KeptAnswer | None = None) -> "Future[Settled]":
+        """Puts a settlement on the ledger, and with it the answer that is to be kept."""
+        settled = self._store.ledger.settle(settlement, answer)
+        settled.add_done_callback(partial(self._keep_unsettled, settlement, answer))
         return settled
 
-    def _keep_unsettled(self, settlement: Settlement, settled: "Future[Settled]") -> None:
+    def _keep_unsettled(self, settlement: Settlement, answer: KeptAnswer | None, settled: "Future[Settled]") -> None:
         if not settled.cancelled() and isinstance(settled.exception(), StoreError):
-            self._unsettled[settlement.hold.id] = settlement
+            self._unsettled[settlement.hold.id] = settlement, answer
+
+    def undecided(self, call_id: str) -> bool:
+        """Whether a call's settlement may or may not have landed, and is tried again."""
+        return call_id in self._unsettled
 
     async def retry(self) -> None:
         """Settles again, under the same ids, what failed commits left unknown; called once a second.
@@ -189,12 +196,18 @@ class Settler:
         """
         if not self._unsettled or not await self._store.ready():
             return
-        for settlement in list(self._unsettled.values()):
+        for settlement, answer in list(self._unsettled.values()):
             hold = settlement.hold
             try:
-                settled = await self._store.ledger.settle(settlement if hold.stream else _withheld(settlement))
+                settled = await (
+                    self._store.ledger.settle(settlement, answer)
+                    if hold.stream
+                    else self._store.ledger.settle(_withheld(settlement))
+                )
                 if not hold.stream and settled.charge:
                     await self._refund(hold, settled.charge)
+                if not hold.stream and answer is not None:
+                    await self._store.answers.forget(answer.place.scope, answer.place.key, hold.id)
             except StoreError:
                 return
             del self._unsettled[hold.id]

@@ -10,11 +10,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway_core.edge.access import Access
 from gateway_core.edge.errors import Headers, error_object
-from gateway_core.edge.guard import ClientGone, read_body
+from gateway_core.edge.guard import ClientGone, idempotency_key_of, read_body
 from gateway_core.edge.host import REQUEST_ID, TRANSPORT, Host
 from gateway_core.errors import GatewayError, InternalError, RateLimited
 from gateway_core.interrupt import Interrupt
 from gateway_core.money import Units, cents
+from gateway_core.ports import KeptAnswer
 from gateway_core.types import Credentials, LimitState
 from gateway_core.wire.chat import error_event
 from gateway_core.wire.ratelimit import headers as ratelimit_headers
@@ -34,6 +35,7 @@ class ChatEndpoint:
         self._server = host.services.config.server
         prefix = self._server.header_prefix.lower().encode()
         self._tier_header, self._cost_header = prefix + b"tier", prefix + b"cost-cents"
+        self._original_header = prefix + b"original-request-id"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call. What is refused before the answer's head is raised, for the application to render."""
@@ -77,6 +79,10 @@ class ChatEndpoint:
             out += ratelimit_headers(limits)
         return out
 
+    def replayed(self, request_id: str) -> Headers:
+        """The headers that say whose answer it is."""
+        return [(b"idempotent-replayed", b"true"), (self._original_header, request_id.encode())]
+
     def cost(self, charge: Units) -> tuple[bytes, bytes]:
         """The header that says what a plain answer cost."""
         return self._cost_header, cents(charge).encode()
@@ -104,12 +110,17 @@ class ChatClient:
         self.credentials = endpoint.credentials(scope)
         self.tier: str | None = None
         self.limits: Sequence[LimitState] = ()
+        self._replayed: Headers = []
 
     # ------------------------------------------------------------ in
 
     async def body(self) -> bytes:
         """The request's body."""
         return await read_body(self._scope, self._receive, self._endpoint.max_body)
+
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key header."""
+        return idempotency_key_of(self._scope["headers"])
 
     def watch(self, interrupt: Interrupt) -> None:
         """Cuts the call when the client goes."""
@@ -129,6 +140,14 @@ class ChatClient:
             self._watcher.cancel()
 
     # ------------------------------------------------------------ out
+
+    def keep(self, data: bytes) -> KeptAnswer | None:  # noqa: ARG002  # there is nobody who would ask again
+        """Nothing: the call has no Idempotency-Key."""
+        return None
+
+    def replays(self, request_id: str) -> None:
+        """The answer that follows is that call's."""
+        self._replayed = self._endpoint.replayed(request_id)
 
     async def answer(self, body: bytes, charge: Units) -> None:
         """Sends a whole answer."""
@@ -173,7 +192,7 @@ class ChatClient:
 
     def known_headers(self) -> Headers:
         """Tier and limits, as far as they are known."""
-        return self._endpoint.head(self.tier, self.limits)
+        return [*self._endpoint.head(self.tier, self.limits), *self._replayed]
 
     def _stream_headers(self) -> Headers:
         return [

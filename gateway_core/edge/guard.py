@@ -9,6 +9,7 @@ from gateway_core.errors import ConfigError, InvalidBearer, InvalidRequest, Requ
 
 _MAX_BEARER = 8192
 _MAX_HOPS = 64
+_MAX_IDEMPOTENCY_KEY = 255
 
 Address = IPv4Address | IPv6Address
 
@@ -114,6 +115,30 @@ def bearer_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidBearer
     return text
+
+
+# ---------------------------------------------------------------- idempotency key
+
+
+def idempotency_key_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The Idempotency-Key header; None where there is none. Raises InvalidRequest for one that cannot be a key."""
+    found: bytes | None = None
+    for name, value in headers:
+        if name == b"idempotency-key":
+            if found is not None:
+                raise _bad_key()
+            found = value
+    if found is None:
+        return None
+    text = found.decode("latin-1")
+    if not 1 <= len(text) <= _MAX_IDEMPOTENCY_KEY or not text.isascii() or not text.isprintable():
+        raise _bad_key()
+    return text
+
+
+def _bad_key() -> InvalidRequest:
+    message = f"The header Idempotency-Key must be there once, with 1 to {_MAX_IDEMPOTENCY_KEY} printable characters."
+    return InvalidRequest(message, param="Idempotency-Key")
 
 
 # ---------------------------------------------------------------- body
