@@ -19,6 +19,8 @@ class KeyServer:
         self.headers: dict[str, str] = {}
         #: (method, path, Authorization header) of every request.
         self.asked: list[tuple[str, str, str | None]] = []
+        #: The clients' ends of all connections.
+        self.connections: set[Any] = set()
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
 
     def secure(self, certificate: Path, key: Path) -> None:
@@ -40,9 +42,13 @@ def key_server() -> Iterator[KeyServer]:
     """Serves on 127.0.0.1 while the block lasts."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 5.0  # a connection that is kept open does not keep the server from closing
+
         def _answer(self) -> None:
             length = int(self.headers.get("content-length", 0))
             self.rfile.read(length)
+            served.connections.add(self.client_address)
             served.asked.append((self.command, self.path, self.headers.get("authorization")))
             self.send_response(served.status)
             for name, value in served.headers.items():

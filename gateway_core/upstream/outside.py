@@ -6,6 +6,7 @@ name that means something else a moment later cannot change where it leads. Redi
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -26,11 +27,21 @@ _PRIVATE = tuple(
 _METADATA = ip_address("fd00:ec2::254")
 """A cloud's own, among addresses that are otherwise private; its other one is link-local."""
 _NAT64 = int(IPv6Address("64:ff9b::"))
-_CONNECTIONS = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
-"""None is kept: one to an address was verified for one name, and must not carry what is for another."""
+_CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=30.0)
+_HOSTS_KEPT = 256
 _REFUSED = "leads to an address that is not public"
 
 Address = IPv4Address | IPv6Address
+
+
+class _Line:
+    """Connections to one host by its name: two names may share an address, and one that was verified for the one name
+    must not carry what is for the other."""
+
+    def __init__(self, transport: httpx2.AsyncHTTPTransport) -> None:
+        self.transport = transport
+        #: Requests under way.
+        self.busy = 0
 
 
 class GuardedOutside:
@@ -39,7 +50,10 @@ class GuardedOutside:
     def __init__(self, *, allow_private: bool, seconds: float = SECONDS) -> None:
         self._allow_private = allow_private
         self._seconds = seconds
-        self._transports: dict[bool, httpx2.AsyncHTTPTransport] = {}
+        #: Scheme, host and port → its line, the one used last at the end.
+        self._lines: dict[tuple[str, str, int | None], _Line] = {}
+        #: Made once: loading the certificates takes long.
+        self._certificates: ssl.SSLContext | None = None
 
     def check(self, url: str) -> None:
         """Raises OutsideError where the address itself says that it may not be asked."""
@@ -70,9 +84,9 @@ class GuardedOutside:
 
     async def close(self) -> None:
         """Closes every connection."""
-        transports, self._transports = self._transports, {}
-        for transport in transports.values():
-            await transport.aclose()
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.transport.aclose()
 
     async def _ask(
         self, method: str, url: httpx2.URL, headers: Mapping[str, str], body: bytes, limit: int
@@ -87,22 +101,26 @@ class GuardedOutside:
             # The certificate is asked for, and must be, the name's and not the address's.
             extensions={"sni_hostname": host},
         )
-        response = await self._transport(secure=url.scheme == "https").handle_async_request(request)
+        line = await self._line(url.scheme, host, url.port)
+        line.busy += 1
         try:
-            if 300 <= response.status_code < 400:
-                raise OutsideError("answered with a redirect, and none is followed")
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise OutsideError("sent a compressed answer, which was not asked for")
-            pieces: list[bytes] = []
-            size = 0
-            async for piece in response.aiter_raw():
-                size += len(piece)
-                if size > limit:
-                    raise OutsideError(f"sent an answer of more than {limit} bytes")
-                pieces.append(piece)
+            return await _answer(line.transport, request, limit)
         finally:
-            await response.aclose()
-        return OutsideAnswer(response.status_code, b"".join(pieces))
+            line.busy -= 1
+
+    async def _line(self, scheme: str, host: str, port: int | None) -> _Line:
+        """The line to a host; those that were not used for longest are closed where there are many."""
+        line = self._lines.pop((scheme, host, port), None)
+        if line is None:
+            idle = [key for key, each in self._lines.items() if not each.busy]
+            for key in idle[: max(0, len(self._lines) - _HOSTS_KEPT + 1)]:
+                await self._lines.pop(key).transport.aclose()
+            if scheme == "https" and self._certificates is None:
+                self._certificates = httpx2.create_ssl_context(trust_env=False)
+            verify: ssl.SSLContext | bool = self._certificates or False
+            line = _Line(httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_CONNECTIONS))
+        self._lines[scheme, host, port] = line
+        return line
 
     async def _resolve(self, host: str, port: int) -> Address:
         """An address of the host. Raises OutsideError where it has none, or any that may not be asked."""
@@ -126,10 +144,24 @@ class GuardedOutside:
             return False
         return any(address.version == network.version and address in network for network in _PRIVATE)
 
-    def _transport(self, *, secure: bool) -> httpx2.AsyncHTTPTransport:
-        if secure not in self._transports:
-            self._transports[secure] = httpx2.AsyncHTTPTransport(verify=secure, trust_env=False, limits=_CONNECTIONS)
-        return self._transports[secure]
+
+async def _answer(transport: httpx2.AsyncHTTPTransport, request: httpx2.Request, limit: int) -> OutsideAnswer:
+    response = await transport.handle_async_request(request)
+    try:
+        if 300 <= response.status_code < 400:
+            raise OutsideError("answered with a redirect, and none is followed")
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise OutsideError("sent a compressed answer, which was not asked for")
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in response.aiter_raw():
+            size += len(piece)
+            if size > limit:
+                raise OutsideError(f"sent an answer of more than {limit} bytes")
+            pieces.append(piece)
+    finally:
+        await response.aclose()
+    return OutsideAnswer(response.status_code, b"".join(pieces))
 
 
 def _host(url: httpx2.URL) -> str:

@@ -137,7 +137,7 @@ async def test_the_certificate_must_be_the_name_s(
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **options: real("127.0.0.1", *rest, **options))
     guarded = GuardedOutside(allow_private=True)
-    guarded._transports[True] = httpx2.AsyncHTTPTransport(verify=trusted, trust_env=False)
+    guarded._certificates = trusted
     port = server.url.rpartition(":")[2]
     assert (await guarded.ask("GET", f"https://office.example:{port}/jwks.json", {})).status == 200
     for other in ("other.example", "127.0.0.1"):
@@ -201,9 +201,19 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         GuardedOutside(allow_private=True).check(url)
 
 
-def test_no_connection_is_kept_for_another_name() -> None:
+async def test_a_connection_is_kept_for_its_own_name_alone(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two names may share an address: a connection that was verified for one must not carry the other's bearer."""
-    assert outside._CONNECTIONS.max_keepalive_connections == 0
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **options: real("127.0.0.1", *rest, **options))
+    guarded = GuardedOutside(allow_private=True)
+    port = server.url.rpartition(":")[2]
+    for host in ("one.example", "two.example", "one.example", "two.example"):
+        await guarded.ask("POST", f"http://{host}:{port}/push", {}, b"{}")
+    assert len(server.connections) == 2
+    monkeypatch.setattr(outside, "_HOSTS_KEPT", 1)
+    await guarded.ask("POST", f"http://three.example:{port}/push", {}, b"{}")
+    assert len(guarded._lines) == 1
+    await guarded.close()
 
 
 def test_registrations_of_a_gateway_that_allows_none_are_refused_and_ask_nobody(
