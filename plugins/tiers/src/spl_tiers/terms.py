@@ -59,8 +59,9 @@ def account_terms(tier: str, call: Call, requests_per_minute: int | None, cap: U
     tighter binds."""
     account = call.account
     plan = active(account)
-    caps = [cap if account.cap is None else account.cap, None if plan is None else plan.cap]
-    tightest = min((each for each in caps if each is not None), default=None)
+    tightest = cap if account.cap is None else account.cap
+    if plan is not None and plan.cap is not None and (tightest is None or plan.cap < tightest):
+        tightest = plan.cap
     return Terms(tier, account_windows(tier, call, requests_per_minute), tightest)
 
 
