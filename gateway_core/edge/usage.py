@@ -1,5 +1,6 @@
 """/v1/usage and /v1/admin/usage: what was called and what it cost, from the daily rollups."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, cast
@@ -20,6 +21,8 @@ from gateway_core.ports import Endpoint, UsageGroup, UsageRow
 from gateway_core.types import Principal, Usage
 
 MOST_DAYS = 366
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 _OWN: tuple[UsageGroup, ...] = ("day", "model", "key", "tier")
 _HOUSE: tuple[UsageGroup, ...] = ("day", "model", "account", "key", "tier")
@@ -85,7 +88,7 @@ def _month_days(month: str) -> tuple[str, str]:
 
 def _day(text: str, param: str) -> date:
     try:
-        if len(text) == len("2026-11-22"):
+        if _DAY.fullmatch(text):
             return date.fromisoformat(text)
     except ValueError:
         pass

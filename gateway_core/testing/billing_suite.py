@@ -139,6 +139,8 @@ class SubscriptionsSuite:
         assert (await store.ledger.month(ACCOUNT, DECEMBER)).credit_granted == 0
         assert await call_in(store, DECEMBER, "req_3", 30) == (30, 0)
         assert (await store.ledger.month(ACCOUNT, DECEMBER)).credit_granted == 500
+        (entry,) = await store.directory.log_entries(1)
+        assert (entry.actor, entry.action, entry.detail["month"]) == ("system", "credit.grant", DECEMBER)
         assert (await store.ledger.month(ACCOUNT, NOVEMBER)).credit_granted == 50
 
     async def test_a_month_without_credit_is_not_barred_from_it(self, store: Store) -> None:
