@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_pieces",
         "_poll",
         "_served",
+        "_size",
         "_started",
         "_state",
         "_transport",
@@ -93,7 +94,9 @@ class Connection(asyncio.Protocol):
         self._fault: str | None = None
         self._pieces: list[bytes] = []
         self._held = 0
+        #: Bytes that came since the last piece of a body, and those of the head's lines.
         self._beyond = 0
+        self._size = 0
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -103,7 +106,7 @@ class Connection(asyncio.Protocol):
         """Writes a request: `head` ends where the length of the body belongs. `began`: the loop's time of the call."""
         self._state, self._fault = _HEAD, None
         self._started = self._answered = self._unwritten = self.reusable = False
-        self._beyond = 0
+        self._beyond = self._size = 0
         self._pieces = []
         self._held = 0
         self.headers = {}
@@ -267,6 +270,10 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One line of the head; those behind the body are passed over."""
         if self._state == _HEAD:
+            self._size += len(name) + len(value) + 4
+            if self._size > MOST_HEAD:
+                self._fail(HUNG_UP)
+                return
             name = name.lower()
             before = self.headers.get(name)
             self.headers[name] = value if before is None else b"%b, %b" % (before, value)
@@ -276,10 +283,9 @@ class Connection(asyncio.Protocol):
         if self._state != _HEAD:
             return
         self.status = self._parser.get_status_code()
-        if self._beyond > MOST_HEAD and sum(map(len, (*self.headers, *self.headers.values()))) > MOST_HEAD:
-            self._fail(HUNG_UP)
-        elif self.status >= 200:
-            self._state = _BODY
+        if self.status >= 200:
+            if self._fault is None:
+                self._state = _BODY
         elif self.status < 100 or self.status == 101:
             self._fail(HUNG_UP)
 
