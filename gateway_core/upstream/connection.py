@@ -9,7 +9,7 @@ from typing import cast
 import httptools
 
 from gateway_core.errors import Unavailable
-from gateway_core.ports import Deadlines
+from gateway_core.types import Deadlines
 from gateway_core.upstream.faults import HUNG_UP, broken, too_slow
 from gateway_core.upstream.target import Origin
 

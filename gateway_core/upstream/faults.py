@@ -3,7 +3,7 @@
 None names an address, or anything that was sent.
 """
 
-from gateway_core.ports import Deadlines
+from gateway_core.types import Deadlines
 
 NO_ADDRESS = "has a base_url that is no http or https address"
 CONNECT_TIMEOUT = "could not be connected to in time"

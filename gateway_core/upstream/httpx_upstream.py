@@ -11,7 +11,8 @@ import httpx2
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import ConfigError, Unavailable
-from gateway_core.ports import Deadlines, UpstreamRequest
+from gateway_core.ports import UpstreamRequest
+from gateway_core.types import Deadlines
 from gateway_core.upstream.deadlines import Sweep, Wait
 from gateway_core.upstream.faults import (
     COMPRESSED,

@@ -20,7 +20,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
-from gateway_core.ports import Deadlines, UpstreamRequest
+from gateway_core.ports import UpstreamRequest
+from gateway_core.types import Deadlines
 from gateway_core.upstream.connection import Connection, Unprocessed
 from gateway_core.upstream.deadlines import Sweep
 from gateway_core.upstream.faults import COMPRESSED, too_large

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway_core.errors import Unavailable
-from gateway_core.ports import Deadlines
+from gateway_core.types import Deadlines
 from gateway_core.upstream.connect import connected_socket
 from gateway_core.upstream.connection import Connection
 from gateway_core.upstream.deadlines import Sweep, Wait

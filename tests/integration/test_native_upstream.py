@@ -11,7 +11,8 @@ import pytest
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
-from gateway_core.ports import Deadlines, UpstreamRequest
+from gateway_core.ports import UpstreamRequest
+from gateway_core.types import Deadlines
 from gateway_core.upstream.connection import MOST_HELD
 from gateway_core.upstream.native import NativeResponse, NativeUpstream
 

@@ -8,8 +8,9 @@ import pytest
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
-from gateway_core.ports import Deadlines, Upstream, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Upstream, UpstreamRequest, UpstreamResponse
 from gateway_core.testing.openai_fixture import UpstreamHandle
+from gateway_core.types import Deadlines
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 from gateway_core.upstream.native import NativeUpstream
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
-from gateway_core.ports import Deadlines, Upstream, UpstreamRequest
+from gateway_core.ports import Upstream, UpstreamRequest
+from gateway_core.types import Deadlines
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 from gateway_core.upstream.native import NativeUpstream
 from gateway_core.upstream.tls import client_context
