@@ -33,6 +33,8 @@ _CHARGED_APART = {
     "audio": "audio",
 }
 
+_LOOKED_AT = frozenset({*_CHARGED_APART, "service_tier", "modalities", "tools"})
+
 _KEPT_APART = ("previous_response_id", "conversation", "container", "cached_content")
 """Ids of what a provider keeps for its account, in the dialects that we know of."""
 
@@ -43,6 +45,8 @@ _encode = msgspec.json.Encoder().encode
 def refuse_unpriced(request: ChatRequest) -> None:
     """Raises InvalidRequest, naming the field, for what costs something that the price book does not know."""
     body = request.body
+    if not request.media and _LOOKED_AT.isdisjoint(body):
+        return  # nearly every call
     if body.get("service_tier") not in _SERVICE_TIERS:
         _refuse("service_tier", "only the standard service is priced here: leave it out, or say `default`")
     for name, what in _CHARGED_APART.items():
