@@ -16,7 +16,7 @@ FORMATS = ("table", "json", "jsonl", "csv")
 
 _DURATION = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
+_MONTH = re.compile(r"(?!0000|9999)\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 
 
 def _target(ctx: click.Context) -> Target:
@@ -142,12 +142,6 @@ def seconds_in(span: str) -> int:
 
 def _ms(at: datetime) -> int:
     return int(at.timestamp() * 1000)
-
-
-def month_bounds(month: str) -> tuple[int, int]:
-    """First millisecond of a UTC month and of the next one."""
-    first = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
-    return _ms(first), _ms((first + timedelta(days=31)).replace(day=1))
 
 
 USD = _Usd()

@@ -6,9 +6,10 @@ from urllib.parse import quote
 
 import click
 
-from gateway_core.cli.options import INSTANT, MONTH, connected, month_bounds, output_option
+from gateway_core.cli.options import INSTANT, MONTH, connected, output_option
 from gateway_core.cli.output import Column, chosen, listing, when
 from gateway_core.cli.target import Target
+from gateway_core.clock import month_bounds
 
 if TYPE_CHECKING:
     from gateway_core.cli.client import Api

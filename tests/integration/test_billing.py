@@ -456,12 +456,6 @@ def test_the_log_has_who_created_minted_granted_suspended_and_adjusted(
     assert grant["detail"] == {"month": month(), "credit_usd": "0.001"}
 
 
-def test_a_plan_without_credit_grants_the_accounts_own(operator: Caller) -> None:
-    made = operator.ok("POST", "/v1/admin/accounts", {"name": "own-credit", "credit_usd": "3"}, 201)
-    start(operator, "own-credit", "basic")
-    assert log_of(operator, made["id"])[-1] == "credit.grant"
-
-
 # ---------------------------------------------------------------- the command line
 
 
@@ -476,8 +470,7 @@ def test_a_subscription_by_command(served: ServedGateway, operator: Caller, acco
     assert shown.count("key_operator") == 5
     adjusted = served.spl("adjust", account, "--kind", "refund", "--usd", "1.25", "--why", "late", "-o", "json")
     assert json.loads(adjusted)["amount_usd"] == "-1.25"
-    usage = served.spl("usage", "--account", account, "-o", "table")
-    assert usage.strip() == "no calls"
+    assert served.spl("usage", "--account", account, "-o", "table").strip() == "no calls"
     assert "CHARGED USD" in served.spl("usage", "--house", "--by", "day", "-o", "table")
     assert json.loads(served.spl("reconcile", "-o", "json")) == []
 

@@ -13,6 +13,7 @@ import pytest
 from gateway_core.cli import extensions, failure, options, root
 from gateway_core.cli.failure import Failure
 from gateway_core.cli.target import Target
+from gateway_core.clock import month_bounds
 from gateway_core.errors import StoreLocked
 
 MANUAL = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -180,7 +181,7 @@ def test_values() -> None:
     assert options.USD.convert("20.50", None, None) == "20.5"
     assert options.INSTANT.convert("2026-11-22", None, None) == 1_795_305_600_000
     assert options.INSTANT.convert("2026-11-22T01:00+01:00", None, None) == 1_795_305_600_000
-    assert options.month_bounds("2026-12") == (1_796_083_200_000, 1_798_761_600_000)
+    assert month_bounds("2026-12") == (1_796_083_200_000, 1_798_761_600_000)
 
 
 @pytest.mark.parametrize(
