@@ -10,6 +10,9 @@ from gateway_core.wire.ratelimit import headers as ratelimit_headers
 
 Headers = list[tuple[bytes, bytes]]
 
+_WAITS = {429: 60, 503: 1}
+"""Seconds of Retry-After where the error itself knows none."""
+
 _encode = msgspec.json.Encoder().encode
 
 _TYPES = {
@@ -51,8 +54,9 @@ def render(error: GatewayError, request_id: str, server: ServerConfig) -> tuple[
         (b"content-length", str(len(body)).encode()),
         *error.headers,
     ]
-    if error.retry_after is not None:
-        out.append((b"retry-after", str(error.retry_after).encode()))
+    wait = _WAITS.get(error.status) if error.retry_after is None else error.retry_after
+    if wait is not None:
+        out.append((b"retry-after", b"%d" % wait))
     should_retry = False if error.should_retry is None and isinstance(error, Conflict) else error.should_retry
     if should_retry is not None:
         out.append((b"x-should-retry", b"true" if should_retry else b"false"))

@@ -77,6 +77,7 @@ def test_both_dialects(
         "code": openai_code,
     }
     assert ours[1]["content-type"] == "application/json"
+    assert ours[1].get("retry-after") == theirs[1].get("retry-after") == {429: "60", 503: "1"}.get(status)
     assert ("www-authenticate" in ours[1]) is (status == 401)
 
 
