@@ -10,9 +10,36 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 PATH = "/v1/chat/completions"
-Leaving = Literal["fin", "rst", "half_close", "stall"]
+Leaving = Literal["fin", "rst", "half_close"]
 
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n", re.IGNORECASE)
+
+
+async def connected(url: str, receive_buffer: int | None = None) -> socket.socket:
+    """A connection to a gateway, for the loop's own calls on sockets."""
+    parts = urlsplit(url)
+    raw = socket.socket()
+    raw.setblocking(False)
+    if receive_buffer is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    try:
+        await asyncio.get_running_loop().sock_connect(raw, (parts.hostname, parts.port))
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+def request(bearer: str, body: Mapping[str, Any]) -> bytes:
+    """A call as its client writes it."""
+    sent = json.dumps(body).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nhost: trial\r\nauthorization: Bearer {bearer}\r\nconnection: close\r\n"
+    return f"{head}content-type: application/json\r\ncontent-length: {len(sent)}\r\n\r\n".encode() + sent
+
+
+def no_linger(raw: socket.socket) -> None:
+    """From now on its end is a reset."""
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Caller:
@@ -25,24 +52,10 @@ class Caller:
         self.headers: Mapping[str, str] = {}
 
     @classmethod
-    async def send(
-        cls, url: str, bearer: str, body: Mapping[str, Any] | bytes, *, receive_buffer: int | None = None
-    ) -> Self:
+    async def send(cls, url: str, bearer: str, body: Mapping[str, Any]) -> Self:
         """Connects and sends one call."""
-        parts = urlsplit(url)
-        raw = socket.socket()
-        raw.setblocking(False)
-        if receive_buffer is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        try:
-            await asyncio.get_running_loop().sock_connect(raw, (parts.hostname, parts.port))
-            reader, writer = await asyncio.open_connection(sock=raw, limit=2**16)
-        except BaseException:
-            raw.close()
-            raise
-        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        head = f"POST {PATH} HTTP/1.1\r\nhost: trial\r\nauthorization: Bearer {bearer}\r\nconnection: close\r\n"
-        writer.write(f"{head}content-type: application/json\r\ncontent-length: {len(sent)}\r\n\r\n".encode() + sent)
+        reader, writer = await asyncio.open_connection(sock=await connected(url))
+        writer.write(request(bearer, body))
         return cls(reader, writer)
 
     async def head(self) -> int:
@@ -70,27 +83,14 @@ class Caller:
         """The whole body."""
         return b"".join([piece async for piece in self.chunks()])
 
-    async def close(self) -> None:
-        """Hangs up."""
-        self.writer.close()
-        try:
-            await self.writer.wait_closed()
-        except OSError:
-            return
-
     def leave(self, how: Leaving) -> None:
-        """Goes away in one of the ways that clients do; a stall stays, and reads no more."""
-        if how == "rst":
-            self.writer.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-            self.writer.transport.abort()
-        elif how == "fin":
-            self.writer.close()
-        elif how == "half_close":
+        """Goes away in one of the ways that clients do."""
+        if how == "half_close":
             self.writer.write_eof()
-        else:
-            self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+            return
+        if how == "rst":
+            no_linger(self.writer.get_extra_info("socket"))
+        self.writer.transport.abort()
 
 
 def events_of(body: bytes) -> list[bytes]:

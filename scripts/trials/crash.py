@@ -8,6 +8,7 @@ order, no hold is left, and no provider's key and no prompt is in the log. The s
 
 import argparse
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -85,7 +86,8 @@ class Trial:
     def _served(self, point: str = "", passing: int = 1) -> Iterator[ServedGateway]:
         armed = f'\n[plugins.crash-points]\npoint = "{point}"\npassing = {passing}\nsink = "{self.sink}"\n'
         config = CONFIG.format(base_url=self._upstream.base_url) + armed
-        env = {"STRICT_KEY": self._upstream.key, "PYTHONPATH": str(self._site)}
+        path = os.pathsep.join(filter(None, (str(self._site), os.environ.get("PYTHONPATH"))))
+        env = {"STRICT_KEY": self._upstream.key, "PYTHONPATH": path}
         with serving(self.home, config=config, env=env) as gateway:
             yield gateway
 
@@ -217,7 +219,7 @@ def main() -> int:
         try:
             trial.run(options.runs)
         except AssertionError as error:
-            print(f"seed {seed}: does not hold: {error}", file=sys.stderr)
+            print(f"seed {seed}: does not hold: {str(error)[-5000:]}", file=sys.stderr)
             return 1
         print(f"seed {seed}: {options.runs} kills, every invariant held\n{trial.report()}")
     return 0
