@@ -9,7 +9,7 @@ import asyncio
 import logging
 import traceback
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any, NoReturn
 
 from gateway_core.errors import GatewayError, InternalError
@@ -37,6 +37,8 @@ class Dispatch:
     #: In reverse order.
     shutdown: tuple[tuple[str, Callable[[], Awaitable[None]]], ...]
     emit_audit: tuple[tuple[str, Callable[[Record], Awaitable[None]]], ...]
+    #: Plugin → whether its sink takes an account's records; a plugin that is not here takes all.
+    wants_audit: Mapping[str, Callable[[str], Awaitable[bool]]]
 
     def __init__(self, plugins: PluginSet, *, authenticate_seconds: float = AUTHENTICATE_SECONDS) -> None:
         self.authenticate = _first_async(compiled(plugins, "authenticate"), authenticate_seconds)
@@ -46,6 +48,7 @@ class Dispatch:
         self.startup = compiled(plugins, "startup")
         self.shutdown = compiled(plugins, "shutdown")[::-1]
         self.emit_audit = compiled(plugins, "emit_audit")
+        self.wants_audit = dict(compiled(plugins, "wants_audit"))
 
 
 def compiled(plugins: PluginSet, hook: str) -> _Named:

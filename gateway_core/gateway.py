@@ -61,6 +61,7 @@ class Gateway:
             config, plugins, upstream, bearers=lambda audience: signer.source("inference", audience, "inference")
         )
         models = resolve_models(self.config, providers)
+        self.outbox = Outbox(store, self.dispatch.emit_audit, clock, self.dispatch.wants_audit)
         self.services = Services(
             config=self.config,
             home=home.path,
@@ -73,13 +74,13 @@ class Gateway:
             outside=GuardedOutside(allow_private=self.config.bearers.allow_private_addresses),
             providers=providers,
             models=models,
+            outbox=self.outbox,
             clock=clock,
             log=logging.getLogger("spl"),
         )
         settler = Settler(store, self.dispatch, self.tokens, clock)
         self.settler = settler
         self.live = LiveStreams(store, self.dispatch, clock)
-        self.outbox = Outbox(store, self.dispatch.emit_audit, clock)
         self.pipeline = Pipeline(
         self.idempotency = Idempotency(store, settler, Seal(keyring), self.config.idempotency, clock)
             dispatch=self.dispatch,

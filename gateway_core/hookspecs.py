@@ -99,6 +99,9 @@ async def authenticate(credentials: Credentials) -> Principal | None:
 def admit(call: Call) -> Terms | None:
     """The terms of the caller's tier for this call: limits and cap. Pure.
 
+    Also asked before the body is read, then about the model "": the windows that hold for every model are looked at,
+    and a refusal waits for its turn.
+
     None: not my tier. `SubscriptionRequired`, `AccountSuspended`: mine, and refused.
     """
 
@@ -125,6 +128,15 @@ async def emit_audit(record: Record) -> None:
 
     Returning means taken, for good. An exception or a time-out means "again later"; other sinks are not held up.
     A record may come twice after a crash: its id makes it one.
+    """
+
+
+@hookspec
+async def wants_audit(account_id: str) -> bool:  # type: ignore[empty-body]  # a specification has no body
+    """Whether this plugin's `emit_audit` takes this account's records as things are now. Without it: all accounts'.
+
+    Asked before each batch, at the start, and when an instance was registered or changed: answer from memory. What an
+    account has by then is told from where this sink stopped, or from its first record.
     """
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway_core.config import Config
 from gateway_core.keyring import Keyring
-from gateway_core.ports import Clock, Limiter, Outside, Provider, Store, Upstream
+from gateway_core.ports import Clock, Limiter, OutboxState, Outside, Provider, Store, Upstream
 from gateway_core.signing import Signer
 from gateway_core.types import ModelFacts
 
@@ -43,5 +43,7 @@ class Services(msgspec.Struct, frozen=True):
     outside: Outside
     providers: Mapping[str, Provider]
     models: Mapping[str, ModelFacts]
+    #: What waits to be told to the sinks.
+    outbox: OutboxState
     clock: Clock
     log: Logger

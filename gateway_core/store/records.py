@@ -7,7 +7,7 @@ import msgspec
 
 from gateway_core.audit import genesis
 from gateway_core.errors import InvalidRequest
-from gateway_core.ports import RecordQuery
+from gateway_core.ports import Behind, ChainEnds, RecordQuery, SinkFailure
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import write
@@ -63,7 +63,7 @@ class SqliteRecords:
         return await self._readers.run(_cursor, sink, account_id)
 
     async def advance(self, sink: str, account_id: str, sequence: int) -> None:
-        """Moves a sink's cursor; never backwards."""
+        """Moves a sink's cursor, never backwards, and forgets its failures."""
 
         def change(books: Transaction) -> None:
             books.db.execute(
@@ -74,6 +74,27 @@ class SqliteRecords:
             )
 
         await write(self._committer, change)
+
+    async def postpone(self, sink: str, account_id: str, failure: SinkFailure) -> None:
+        """Notes that a sink did not take an account's next record."""
+
+        def change(books: Transaction) -> None:
+            books.db.execute(
+                "INSERT INTO outbox (sink, account_id, sequence, attempts, next_attempt_at, last_error) "
+                "VALUES (?, ?, 0, ?, ?, ?) ON CONFLICT (sink, account_id) DO UPDATE SET attempts = excluded.attempts, "
+                "next_attempt_at = excluded.next_attempt_at, last_error = excluded.last_error",
+                (sink, account_id, failure.attempts, failure.next_attempt_at, failure.reason),
+            )
+
+        await write(self._committer, change)
+
+    async def behind(self, sink: str, *, after: str = "", limit: int = -1) -> list[Behind]:
+        """Accounts with records that a sink has not taken, by id, those after `after`; all where negative."""
+        return await self._readers.run(_behind, sink, after, limit)
+
+    async def ends(self, account_id: str) -> ChainEnds:
+        """Where the account's chain begins by now, and where it ends."""
+        return await self._readers.run(_ends, account_id)
 
 
 def to_record(row: tuple[Any, ...]) -> Record:
@@ -117,3 +138,31 @@ def _heads(db: sqlite3.Connection) -> dict[str, int]:
 def _cursor(db: sqlite3.Connection, sink: str, account_id: str) -> int:
     row = db.execute("SELECT sequence FROM outbox WHERE sink = ? AND account_id = ?", (sink, account_id)).fetchone()
     return row[0] if row else 0
+
+
+_BEHIND = """
+SELECT h.account_id, h.sequence - taken, created_at, attempts, coalesce(last_error, ''), coalesce(next_attempt_at, 0)
+FROM (
+    SELECT h.account_id, h.sequence, max(coalesce(o.sequence, 0), h.pruned_sequence) AS taken,
+        coalesce(o.attempts, 0) AS attempts, o.last_error, o.next_attempt_at
+    FROM heads h LEFT JOIN outbox o ON o.sink = ? AND o.account_id = h.account_id
+    WHERE h.account_id > ?
+) h JOIN records r ON r.account_id = h.account_id AND r.sequence = taken + 1
+ORDER BY h.account_id LIMIT ?
+"""
+
+
+def _behind(db: sqlite3.Connection, sink: str, after: str, limit: int) -> list[Behind]:
+    return [
+        Behind(account, records, oldest, SinkFailure(attempts, error, next_at) if attempts else None)
+        for account, records, oldest, attempts, error, next_at in db.execute(_BEHIND, (sink, after, limit))
+    ]
+
+
+def _ends(db: sqlite3.Connection, account_id: str) -> ChainEnds:
+    first = genesis(account_id)
+    row = db.execute(
+        "SELECT sequence, hash, pruned_sequence, pruned_hash FROM heads WHERE account_id = ?", (account_id,)
+    ).fetchone()
+    sequence, hash_, pruned, pruned_hash = row or (0, first, 0, None)
+    return ChainEnds(sequence, hash_.hex(), pruned, (pruned_hash or first).hex())

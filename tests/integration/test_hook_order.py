@@ -92,5 +92,14 @@ def test_every_hook_is_called_in_the_order_of_the_line(tmp_path: Path) -> None:
     assert at_start[-1] == "startup"
     assert set(at_start) >= {"register_providers", "register_stores", "register_limiters", "register_routes"}
     after = [hook for hook, _ in groupby(hooks[before:])]
-    assert after == ["authenticate", "admit", "select_backend", "admit", "price", "wants_audit", "emit_audit", "shutdown"]
+    assert after == [
+        "authenticate",
+        "admit",
+        "select_backend",
+        "admit",
+        "price",
+        "wants_audit",
+        "emit_audit",
+        "shutdown",
+    ]
     assert set(HOOKS) - set(hooks) <= {"register_commands"}  # which only the command line asks for

@@ -67,6 +67,7 @@ class Bench:
             outside=unused,
             providers={},
             models={},
+            outbox=unused,
             clock=self.clock,
             log=unused,
         )

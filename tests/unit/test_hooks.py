@@ -210,6 +210,13 @@ async def test_emit_audit() -> None:
     assert plugins.plugins[0].instance.taken == {"rec_1": b'{"cost_usd":"0"}'}
 
 
+async def test_wants_audit() -> None:
+    dispatch = Dispatch(documented("wants_audit"))
+    assert [name for name, _ in dispatch.emit_audit] == list(dispatch.wants_audit) == ["example"]
+    wants = dispatch.wants_audit["example"]
+    assert (await wants("acct_lab"), await wants("acct_sample")) == (True, False)
+
+
 # ---------------------------------------------------------------- the order of the line
 
 

@@ -102,6 +102,11 @@ class Plugin:
         if self._pusher is not None:
             await self._pusher.push(record)
 
+    @hookimpl
+    async def wants_audit(self, account_id: str) -> bool:
+        """Only where the account has an instance that wants its records sent: all others are at home here."""
+        return self._pusher is not None and await self._pusher.has_home(account_id)
+
 
 class _Threads:
     def __init__(self, services: Services) -> None:

@@ -21,6 +21,11 @@ class Pusher:
         #: Instance → a source of bearers for it.
         self._bearers: dict[str, Callable[[], str]] = {}
 
+    async def has_home(self, account_id: str) -> bool:
+        """Whether an instance wants this account's records sent."""
+        home = await self._instances.home(account_id)
+        return home is not None and home.push_url is not None
+
     async def push(self, record: Record) -> None:
         """Returns at once where the account's records live here. Raises OutsideError where they were not taken."""
         home = await self._instances.home(record.account_id)
