@@ -1,10 +1,14 @@
-"""Trying providers until one answers: retries with jitter, then fallback routes. Only before the first byte."""
+"""Trying providers until one answers: retries with jitter, then fallback routes. Only before the first byte.
+
+No attempt outlasts its call's deadlines, and none is made on a route that its breaker leaves alone.
+"""
 
 import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from gateway_core.errors import (
@@ -19,7 +23,9 @@ from gateway_core.errors import (
     Throttled,
 )
 from gateway_core.ports import Chunks, Provider
+from gateway_core.route_health import Health, RouteHealth
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from gateway_core.upstream.deadlines import Sweep, Wait
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +34,8 @@ T = TypeVar("T")
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 4.0
 """Seconds before a retry: doubled each time from the first, with full jitter. A provider that asks for more is left."""
+EARLY = 0.01
+"""Seconds by which a timer may be early: added to a wait that the provider asked for."""
 
 Started = tuple[Sequence[Chunk], Chunks]
 """The first chunks of a stream, and the rest of it."""
@@ -36,9 +44,11 @@ Started = tuple[Sequence[Chunk], Chunks]
 class Attempts:
     """Asks the routes of a call in order."""
 
-    def __init__(self, providers: Mapping[str, Provider], retries: int) -> None:
+    def __init__(self, providers: Mapping[str, Provider], retries: int, health: Health) -> None:
         self._providers = providers
         self._retries = retries
+        self._health = health
+        self._sweep = Sweep()
 
     async def complete(
         self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
@@ -48,12 +58,12 @@ class Attempts:
         async def ask(provider: Provider, route: Route) -> Completion:
             return await provider.complete(request, route, limit)
 
-        return await self._first(call_id, routes, ask)
+        return await self._first(call_id, routes, ask, stream=False)
 
     async def stream(
         self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
     ) -> tuple[Route, Started]:
-        """A stream from the first route that begins one; its first chunks are there."""
+        """A stream from the first route that begins one; its first chunks are there: comments are none."""
 
         async def ask(provider: Provider, route: Route) -> Started:
             chunks = await provider.stream(request, route, limit)
@@ -61,35 +71,77 @@ class Attempts:
                 return first, chunks
             return (), chunks
 
-        return await self._first(call_id, routes, ask)
+        return await self._first(call_id, routes, ask, stream=True)
+
+    def broke_off(self, route: Route, fault: ProviderFault) -> None:
+        """A stream that had begun failed: too late for another attempt, but it counts for the route."""
+        self._health.of(route).broke_off(fault)
 
     async def _first(
-        self, call_id: str, routes: Sequence[Route], ask: Callable[[Provider, Route], Awaitable[T]]
+        self, call_id: str, routes: Sequence[Route], ask: Callable[[Provider, Route], Awaitable[T]], *, stream: bool
     ) -> tuple[Route, T]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         faults: list[ProviderFault] = []
         for route in routes:
+            health, provider = self._health.of(route), self._providers[route.provider]
+            last = began + route.deadlines.total
             for attempt in range(self._retries + 1):
+                ticket = health.take()
+                if ticket is None:
+                    faults.append(health.refusal())
+                    break
                 try:
-                    return route, await ask(self._providers[route.provider], route)
+                    with (
+                        _reported(health, ticket, loop, stream=stream),
+                        self._bounded(route, last, loop, stream=stream),
+                    ):
+                        return route, await ask(provider, route)
                 except ContentRefused as refused:
                     raise _refusal(refused) from refused
                 except ProviderFault as fault:
                     log.warning("%s: %s, %s: %s", call_id, route.provider, type(fault).__name__, fault.detail)
                     faults.append(fault)
                     pause = _pause(fault, attempt)
-                    if pause is None or attempt == self._retries:
-                        break
-                    await asyncio.sleep(pause)
+                if pause is None or attempt == self._retries or loop.time() + pause >= last:
+                    break
+                await asyncio.sleep(pause)
         raise _failure(faults)
+
+    def _bounded(self, route: Route, last: float, loop: asyncio.AbstractEventLoop, *, stream: bool) -> Wait:
+        """One attempt's deadline: a stream's first event, and the end of the call's time."""
+        first = loop.time() + route.deadlines.first_byte
+        if stream and first < last:
+            return Wait(self._sweep, loop, first, f"sent no event within {route.deadlines.first_byte:g} s")
+        return Wait(self._sweep, loop, last, f"took longer than {route.deadlines.total:g} s in all")
+
+
+@contextmanager
+def _reported(health: RouteHealth, ticket: int, loop: asyncio.AbstractEventLoop, *, stream: bool) -> Iterator[None]:
+    """One attempt, whose outcome the route's health is told whatever it is."""
+    began = loop.time()
+    try:
+        yield
+    except ContentRefused:
+        health.succeeded(ticket)
+        raise
+    except ProviderFault as fault:
+        health.failed(ticket, fault)
+        raise
+    except BaseException:
+        health.dropped(ticket)
+        raise
+    health.succeeded(ticket, loop.time() - began, stream=stream)
 
 
 def _pause(fault: ProviderFault, attempt: int) -> float | None:
     """Seconds until this route is worth another try; None: it is not."""
     if isinstance(fault, RouteRefused):
         return None
-    pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311  # jitter is no secret
-    asked = fault.retry_after or 0
-    return None if asked > LONGEST_PAUSE else max(pause, asked)
+    jitter = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311  # it is no secret
+    if not fault.retry_after:
+        return jitter
+    return None if fault.retry_after > LONGEST_PAUSE else fault.retry_after + EARLY + jitter
 
 
 def _refusal(refused: ContentRefused) -> GatewayError:

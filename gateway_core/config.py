@@ -74,6 +74,10 @@ class BearersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[upstream]`: attempts at providers; a provider or a model may set its own deadlines. Seconds."""
+TIMEOUTS = ("connect_timeout", "first_byte_timeout", "idle_timeout", "total_timeout")
+"""The deadlines that `[upstream]` has, and that a provider and a model may have of their own."""
+
+
 
     #: "native": our own connections, HTTP/1.1. "httpx2": also through a proxy, at some ten times the CPU a call.
     client: Literal["native", "httpx2"] = "native"
@@ -90,6 +94,14 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_event_bytes: Count = 8 * 1024 * 1024
 
 
+    #: Failed attempts in a row after which a route is left alone for a while; 0: none ever is.
+    breaker_failures: Annotated[int, Meta(ge=0)] = 10
+    #: The same for a share of failures among the last `breaker_window` attempts.
+    breaker_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    breaker_window: Count = 50
+    #: How long it is left alone before one call tries it; doubled with every try that fails, up to the longest.
+    breaker_seconds: Seconds = 5.0
+    breaker_longest_seconds: Seconds = 60.0
 class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry of a model's `routes`."""
 
@@ -126,6 +138,11 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: Annotated[int, Meta(ge=0)] | None = None
 
 
+    #: Its own deadlines; absent: its provider's, then those of [upstream].
+    connect_timeout: Seconds | None = None
+    first_byte_timeout: Seconds | None = None
+    idle_timeout: Seconds | None = None
+    total_timeout: Seconds | None = None
 class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one model in a plan."""
 

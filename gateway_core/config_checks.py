@@ -1,13 +1,14 @@
 """What the shape of a configuration cannot say: addresses, amounts, dates, and names that must exist."""
 
 import ipaddress
+import math
 import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway_core.config import Config, ModelConfig, PlanConfig, PriceConfig, ServerConfig, UpstreamConfig
+from gateway_core.config import TIMEOUTS, Config, ModelConfig, PlanConfig, PriceConfig, ServerConfig, UpstreamConfig
 from gateway_core.config_decode import KeyPath, Problems, item, nearest
 from gateway_core.money import parse_usd, unit_price
 
@@ -84,6 +85,7 @@ def _check_providers(providers: Mapping[str, Mapping[str, Any]], problems: Probl
         if key is not None and not (isinstance(key, str) and _API_KEY.fullmatch(key)):
             # The value is not repeated: it may be the secret itself.
             problems.add(
+        _check_timeouts(name, table, problems)
                 ("providers", name, "api_key"),
                 'a key does not stand in a configuration: write "env:NAME" for an environment variable, '
                 '"file:PATH" for a file that holds it, or "bearer:instance" for this instance\'s own bearers',

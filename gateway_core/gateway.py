@@ -24,6 +24,7 @@ from gateway_core.providers import build_providers
 from gateway_core.sealing import Seal
 from gateway_core.services import Services, Site
 from gateway_core.settle import Settler
+from gateway_core.route_health import Health
 from gateway_core.signing import Signer
 from gateway_core.tokens import Tokens
 from gateway_core.upstream.choice import upstream_for
@@ -87,7 +88,8 @@ class Gateway:
             store=store,
             limiter=limiter,
             settler=settler,
-            attempts=Attempts(providers, self.config.upstream.retries),
+        self.health = Health(self.config.upstream, models, clock)
+            attempts=Attempts(providers, self.config.upstream.retries, self.health),
             counter=UsageCounter(self.tokens),
             models=models,
             live=self.live,

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from gateway_core.config import Config, ModelConfig
+from gateway_core.config import TIMEOUTS, Config, ModelConfig
 from gateway_core.config_checks import billed_upstream
 from gateway_core.ports import Provider
-from gateway_core.types import ModelFacts, Route
+from gateway_core.types import Deadlines, ModelFacts, Route
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,11 @@ def resolve_models(config: Config, live: Mapping[str, Provider]) -> dict[str, Mo
     off: dict[str, list[str]] = {}
     for name in config.models:
         model = merged(config, name)
-        routes = tuple(Route(route.provider, route.model) for route in model.routes if route.provider in live)
+        routes = tuple(
+            Route(route.provider, route.model, deadlines(config, route.provider, model))
+            for route in model.routes
+            if route.provider in live
+        )
         if routes:
             facts = _facts(name, model, routes, live)
             models[name] = msgspec.structs.replace(facts, billed_upstream=billed_upstream(config, model))
@@ -56,6 +60,17 @@ def resolve_models(config: Config, live: Mapping[str, Provider]) -> dict[str, Mo
     for providers, names in off.items():
         log.info("not served, because %s is off: %s", providers, ", ".join(names))
     return models
+
+
+def deadlines(config: Config, provider: str, model: ModelConfig) -> Deadlines:
+    """What a model's calls at a provider may take: the model's own, the provider's, those of `[upstream]`."""
+    table = config.providers[provider]
+
+    def seconds(name: str) -> float:
+        own: float | None = getattr(model, name)
+        return float(table.get(name, getattr(config.upstream, name)) if own is None else own)
+
+    return Deadlines(*map(seconds, TIMEOUTS))
 
 
 def _facts(name: str, model: ModelConfig, routes: tuple[Route, ...], live: Mapping[str, Provider]) -> ModelFacts:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway_core.config import TIMEOUTS
 from gateway_core.config_checks import OWN_BEARERS, is_http_url
 from gateway_core.config_decode import nearest
 from gateway_core.config_file import LoadedConfig
@@ -16,7 +17,7 @@ from gateway_core.ports import KeySource, Provider, ProviderKind, Upstream
 
 log = logging.getLogger(__name__)
 
-CORE_KEYS = frozenset({"plugin", "api_key", "audience"})
+CORE_KEYS = frozenset({"plugin", "api_key", "audience", *TIMEOUTS})
 """Keys of `[providers.NAME]` that are the core's; the others are the plugin's."""
 
 

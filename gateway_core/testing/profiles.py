@@ -20,7 +20,7 @@ def managed(upstream: UpstreamHandle, more: str = "") -> str:
     providers = "".join(
         f'[providers.{name}]\nbase_url = "{upstream.base_url}"\n' for name in ("openai", "anthropic", "gemini")
     )
-    return f'include = ["shipped:syncropic.toml"]\n[upstream]\nretries = 0\n{providers}\n{more}'
+    return f'include = ["shipped:syncropic.toml"]\n[upstream]\nretries = 0\nbreaker_failures = 0\n{providers}\n{more}'
 
 
 def environment(upstream: UpstreamHandle) -> dict[str, str]:

@@ -15,6 +15,7 @@ HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 CONFIG = """
 [upstream]
 retries = 0
+breaker_failures = 0
 
 [providers.strict]
 plugin = "provider-openai"

@@ -18,6 +18,7 @@ grace_seconds = 0.5
 
 [upstream]
 retries = 1
+breaker_failures = 0
 
 [providers.strict]
 plugin = "provider-openai"

@@ -1,12 +1,16 @@
 """Retries and fallbacks before the first byte, and what the client hears when all of them failed."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
 
 from gateway_core import attempts
 from gateway_core.attempts import Attempts
+from gateway_core.clock import SystemClock
+from gateway_core.config import UpstreamConfig
 from gateway_core.errors import (
     ContentRefused,
     InvalidRequest,
@@ -18,7 +22,10 @@ from gateway_core.errors import (
     Throttled,
     Unavailable,
 )
-from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from gateway_core.ports import Clock
+from gateway_core.route_health import Health
+from gateway_core.testing.clock import ManualClock
+from gateway_core.types import ChatRequest, Chunk, Completion, Deadlines, Route
 
 REQUEST = ChatRequest(model="m", body={}, size=2)
 ROUTES = (Route("first", "m1"), Route("second", "m2"))
@@ -32,21 +39,30 @@ class Scripted:
         self.name = name
         self.faults = list(faults)
         self.asked = 0
+        self.hangs = False
+        self.asked_again = asyncio.Event()
+        self.closed = 0
 
-    def _meet(self) -> None:
+    async def _meet(self) -> None:
         self.asked += 1
         if self.faults:
             raise self.faults.pop(0)
+        if self.hangs:
+            self.asked_again.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.closed += 1
 
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
-        self._meet()
+        await self._meet()
         return ANSWER
 
-    async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> AsyncIterator[list[Chunk]]:
+    async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> AsyncGenerator[list[Chunk]]:
         return self._chunks()
 
-    async def _chunks(self) -> AsyncIterator[list[Chunk]]:
-        self._meet()
+    async def _chunks(self) -> AsyncGenerator[list[Chunk]]:
+        await self._meet()
         yield [Chunk(texts=("one",))]
         yield [Chunk(texts=("two",))]
 
@@ -59,8 +75,12 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "FIRST_PAUSE", 0.0)
 
 
+def health(clock: Clock | None = None, **config: Any) -> Health:
+    return Health(UpstreamConfig(**config), {}, clock or SystemClock())
+
+
 async def complete(*providers: Scripted, retries: int = 2, routes: Sequence[Route] = ROUTES) -> Route:
-    tried = Attempts({provider.name: provider for provider in providers}, retries)
+    tried = Attempts({provider.name: provider for provider in providers}, retries, health())
     route, answer = await tried.complete("req_1", REQUEST, routes, None)
     assert answer is ANSWER
     return route
@@ -116,8 +136,95 @@ async def test_anything_else_is_a_503_that_tells_nothing_of_the_provider() -> No
 
 async def test_a_stream_falls_back_until_its_first_event_is_there() -> None:
     first, second = Scripted("first", *[Unavailable("reset")] * 3), Scripted("second")
-    route, (begun, rest) = await Attempts({"first": first, "second": second}, 2).stream("req_1", REQUEST, ROUTES, None)
+    tried = Attempts({"first": first, "second": second}, 2, health())
+    route, (begun, rest) = await tried.stream("req_1", REQUEST, ROUTES, None)
     assert route == ROUTES[1]
     assert [chunk.texts for chunk in begun] == [("one",)]
     assert [chunk.texts for batch in [await anext(rest)] for chunk in batch] == [("two",)]
     await rest.aclose()
+
+
+# ---------------------------------------------------------------- the breaker
+
+
+def ask(*providers: Scripted, health: Health, routes: Sequence[Route] = ROUTES) -> Any:
+    tried = Attempts({provider.name: provider for provider in providers}, 0, health)
+    return tried.complete("req_1", REQUEST, routes, None)
+
+
+async def test_a_route_that_is_open_is_passed_by_until_one_probe_closes_it() -> None:
+    clock = ManualClock()
+    known = health(clock, breaker_failures=2, breaker_seconds=5.0)
+    first, second = Scripted("first", *[Unavailable("down")] * 2), Scripted("second")
+    for _ in range(4):
+        assert (await ask(first, second, health=known))[0] == ROUTES[1]
+    assert (first.asked, second.asked) == (2, 4)
+    clock.advance(5)
+    assert (await ask(first, second, health=known))[0] == ROUTES[0]
+    assert [route.state for route in known.report()] == ["closed", "closed"]
+
+
+async def test_where_every_route_is_open_the_wait_until_the_next_probe_is_told() -> None:
+    clock = ManualClock()
+    known = health(clock, breaker_failures=1, breaker_seconds=30.0)
+    first = Scripted("first", Unavailable("down"))
+    for wait in (1, 30):
+        with pytest.raises(ProviderError) as failed:
+            await ask(first, health=known, routes=ROUTES[:1])
+        assert (failed.value.retry_after, first.asked) == (wait, 1)
+
+
+async def test_a_throttled_route_is_left_alone_for_as_long_as_it_asked() -> None:
+    clock = ManualClock()
+    known = health(clock)
+    first = Scripted("first", Throttled("busy", retry_after=20))
+    for _ in range(2):
+        with pytest.raises(ProviderRateLimited) as refused:
+            await ask(first, health=known, routes=ROUTES[:1])
+        assert refused.value.retry_after == 20
+    assert (first.asked, known.report()[0].state) == (1, "throttled")
+    clock.advance(20)
+    assert (await ask(first, health=known))[0] == ROUTES[0]
+
+
+async def test_refused_content_is_a_sound_route() -> None:
+    known = health(ManualClock(), breaker_failures=1)
+    first = Scripted("first", *[ContentRefused("bad image")] * 3)
+    for _ in range(3):
+        with pytest.raises(InvalidRequest):
+            await ask(first, health=known)
+    assert known.report()[0].state == "closed"
+
+
+async def test_a_probe_whose_client_leaves_is_free_for_the_next() -> None:
+    clock = ManualClock()
+    known = health(clock, breaker_failures=1, breaker_seconds=5.0)
+    first = Scripted("first", Unavailable("down"))
+    with pytest.raises(ProviderError):
+        await ask(first, health=known, routes=ROUTES[:1])
+    clock.advance(5)
+    first.hangs = True
+    probe = asyncio.create_task(ask(first, health=known, routes=ROUTES[:1]))
+    await first.asked_again.wait()
+    with pytest.raises(ProviderError):
+        await ask(first, health=known, routes=ROUTES[:1])
+    assert first.asked == 2
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
+    first.hangs = False
+    assert (await ask(first, health=known))[0] == ROUTES[0]
+
+
+# ---------------------------------------------------------------- deadlines
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_attempts_and_their_pauses_end_with_the_calls_time(stream: bool) -> None:
+    first = Scripted("first")
+    first.hangs = True
+    tried = Attempts({"first": first}, 1000, health(breaker_failures=0))
+    routes = [Route("first", "m", Deadlines(first_byte=0.1 if stream else 60, total=1.0))]
+    with pytest.raises(ProviderError):
+        await (tried.stream if stream else tried.complete)("req_1", REQUEST, routes, None)
+    assert 1 < first.asked <= 11 if stream else first.asked == 1
+    assert first.closed == first.asked

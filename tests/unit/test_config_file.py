@@ -170,6 +170,10 @@ def test_all_problems_are_found_at_once_and_the_first_is_said() -> None:
             {"server": {"trusted_proxies": ["::1", "10.0.0"]}},
             "f.toml: server.trusted_proxies[2]: expected an address or",
         ),
+        (
+            {"providers": {"p": {"plugin": "x", "idle_timeout": True}}},
+            "f.toml: providers.p.idle_timeout: expected a number of seconds, more than 0",
+        ),
         ({"providers": {"p": {}}}, 'f.toml: providers.p: the key "plugin" is missing'),
         (model(routes=[]), 'f.toml: models."gpt-4.1": has no routes'),
         (

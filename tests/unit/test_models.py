@@ -3,12 +3,13 @@
 import logging
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from gateway_core.config import Config
 from gateway_core.config_file import from_tables
-from gateway_core.models import merged, resolve_models
-from gateway_core.types import ModelFacts, Route
+from gateway_core.models import deadlines, merged, resolve_models
+from gateway_core.types import Deadlines, ModelFacts, Route
 
 
 class Live:
@@ -76,3 +77,16 @@ def test_the_vocabulary_is_the_configured_one_or_the_provider_s() -> None:
 def test_a_model_that_the_catalogue_does_not_know_is_itself() -> None:
     made = config({"m": {"routes": routes("one")}})
     assert merged(made, "m") is made.models["m"]
+
+
+def test_a_models_deadlines_win_over_its_providers_and_those_over_the_upstreams() -> None:
+    config = msgspec.convert(
+        {
+            "upstream": {"connect_timeout": 1, "first_byte_timeout": 2, "idle_timeout": 3, "total_timeout": 4},
+            "providers": {"p": {"plugin": "x", "first_byte_timeout": 20, "idle_timeout": 30, "total_timeout": 40}},
+            "catalogue": {"m": {"idle_timeout": 300, "total_timeout": 400}},
+            "models": {"m": {"routes": [{"provider": "p", "model": "n"}], "total_timeout": 4000}},
+        },
+        Config,
+    )
+    assert deadlines(config, "p", merged(config, "m")) == Deadlines(connect=1, first_byte=20, idle=300, total=4000)

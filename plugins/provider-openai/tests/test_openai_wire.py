@@ -19,7 +19,7 @@ from gateway_core.errors import (
 )
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.provider_suite import chat, choices_of, stream_of
-from gateway_core.types import ChatRequest, Chunk, Completion, Route, Usage
+from gateway_core.types import ChatRequest, Chunk, Completion, Deadlines, Route, Usage
 
 ROUTE = Route("mine", "m")
 Make = Callable[..., OpenAIProvider]
@@ -519,11 +519,11 @@ async def test_a_200_that_is_no_answer_is_a_fault(
 @pytest.mark.parametrize("hang", ["before_head", "after_head"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_provider_that_never_answers(
-    make: Make, openai_upstream: UpstreamHandle, hang: str, stream: bool
+    provider: OpenAIProvider, openai_upstream: UpstreamHandle, hang: str, stream: bool
 ) -> None:
     openai_upstream.script("m", hang=hang)
     with pytest.raises(Unavailable, match="no first byte within"):
-        await one(make(first_byte_timeout=0.1), chat(stream=stream))
+        await one(provider, chat(stream=stream), Route("mine", "m", Deadlines(first_byte=0.1)))
 
 
 @pytest.mark.parametrize(

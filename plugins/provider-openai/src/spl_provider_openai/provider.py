@@ -26,11 +26,11 @@ class OpenAIProvider:
         self._upstream = upstream
         self._url = endpoint(name, settings.base_url)
         self._headers = headers(name, settings, self._api_key)
-        self._deadlines = settings.deadlines(upstream.deadlines)
 
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
         """One plain answer."""
-        response = await self._send(encode_request(request, route.model, output_limit, self._settings, stream=False))
+        body = encode_request(request, route.model, output_limit, self._settings, stream=False)
+        response = await self._send(body, route)
         try:
             return decode_completion(await response.read())
         finally:
@@ -38,7 +38,8 @@ class OpenAIProvider:
 
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """Starts a streamed answer: it was accepted when this returns."""
-        response = await self._send(encode_request(request, route.model, output_limit, self._settings, stream=True))
+        body = encode_request(request, route.model, output_limit, self._settings, stream=True)
+        response = await self._send(body, route)
         kind = response.headers.get("content-type", "text/event-stream")
         if not kind.lower().startswith("text/event-stream"):
             try:
@@ -53,14 +54,14 @@ class OpenAIProvider:
         """The published vocabulary of OpenAI's own models, or the configured one."""
         return vocabulary(self._settings, model)
 
-    async def _send(self, body: bytes) -> UpstreamResponse:
+    async def _send(self, body: bytes, route: Route) -> UpstreamResponse:
         """Sends it; an answer other than 200 is raised as the fault that it is."""
         sent, key = self._headers, self._api_key
         if self._fresh is not None:
             key = self._fresh()
             sent = with_key(sent, key)
         response = await self._upstream.send(
-            UpstreamRequest(url=self._url, headers=sent, body=body, deadlines=self._deadlines)
+            UpstreamRequest(url=self._url, headers=sent, body=body, deadlines=route.deadlines)
         )
         if response.status == 200:
             return response

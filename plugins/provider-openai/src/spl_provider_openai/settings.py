@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway_core.errors import ConfigError
-from gateway_core.ports import Deadlines
 
 LimitField = Literal["auto", "max_tokens", "max_completion_tokens"]
 
@@ -41,25 +40,11 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing_done: Literal["accept", "refuse"] = "accept"
     #: The vocabulary that counts its tokens, where the model's name does not tell.
     tokenizer: str | None = None
-    connect_timeout: float | None = None
-    first_byte_timeout: float | None = None
-    idle_timeout: float | None = None
-    total_timeout: float | None = None
 
     def __post_init__(self) -> None:
         """Refuses to leave out what makes a request one."""
         if needed := self.omit & {"model", "messages", "stream"}:
             raise ValueError(f"omit: {', '.join(sorted(needed))} cannot be left out")
-
-    def deadlines(self, default: Deadlines) -> Deadlines:
-        """The deadlines of its calls: its own where it has them."""
-        own = {
-            "connect": self.connect_timeout,
-            "first_byte": self.first_byte_timeout,
-            "idle": self.idle_timeout,
-            "total": self.total_timeout,
-        }
-        return msgspec.structs.replace(default, **{name: value for name, value in own.items() if value is not None})
 
 
 def endpoint(name: str, base_url: str) -> str:
