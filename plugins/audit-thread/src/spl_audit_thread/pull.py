@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from gateway_core.errors import ConfigError, ProviderFault, StoreError
-from gateway_core.ports import Deadlines, UpstreamRequest
+from gateway_core.ports import UpstreamRequest
 from gateway_core.services import Services
-from gateway_core.types import Account
+from gateway_core.types import Account, Deadlines
 
 log = logging.getLogger("spl_audit_thread")
 
