@@ -47,9 +47,11 @@ class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[limits]`: where the windows are counted."""
+    """`[limits]`: where the windows are counted, and how much one account's cut calls may cost the house."""
 
     url: str = "memory"
+    #: USD a UTC day that an account's calls may cost beyond what they were charged; "unlimited": any amount.
+    loss_usd_per_day: str = "10"
 
 
 class IdempotencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,12 +74,12 @@ class BearersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_private_addresses: bool = False
 
 
-class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[upstream]`: attempts at providers; a provider or a model may set its own deadlines. Seconds."""
 TIMEOUTS = ("connect_timeout", "first_byte_timeout", "idle_timeout", "total_timeout")
 """The deadlines that `[upstream]` has, and that a provider and a model may have of their own."""
 
 
+class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[upstream]`: attempts at providers; a provider or a model may set its own deadlines. Seconds."""
 
     #: "native": our own connections, HTTP/1.1. "httpx2": also through a proxy, at some ten times the CPU a call.
     client: Literal["native", "httpx2"] = "native"
@@ -92,8 +94,6 @@ TIMEOUTS = ("connect_timeout", "first_byte_timeout", "idle_timeout", "total_time
     #: The largest answer and the largest single event that is accepted from a provider.
     max_answer_bytes: Count = 64 * 1024 * 1024
     max_event_bytes: Count = 8 * 1024 * 1024
-
-
     #: Failed attempts in a row after which a route is left alone for a while; 0: none ever is.
     breaker_failures: Annotated[int, Meta(ge=0)] = 10
     #: The same for a share of failures among the last `breaker_window` attempts.
@@ -102,6 +102,8 @@ TIMEOUTS = ("connect_timeout", "first_byte_timeout", "idle_timeout", "total_time
     #: How long it is left alone before one call tries it; doubled with every try that fails, up to the longest.
     breaker_seconds: Seconds = 5.0
     breaker_longest_seconds: Seconds = 60.0
+
+
 class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry of a model's `routes`."""
 
@@ -136,13 +138,13 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokenizer: Literal["cl100k_base", "o200k_base"] | None = None
     family: str | None = None
     created: Annotated[int, Meta(ge=0)] | None = None
-
-
     #: Its own deadlines; absent: its provider's, then those of [upstream].
     connect_timeout: Seconds | None = None
     first_byte_timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
     total_timeout: Seconds | None = None
+
+
 class LimitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one model in a plan."""
 
@@ -170,6 +172,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerConfig = ServerConfig()
     store: StoreConfig = StoreConfig()
     limits: LimitsConfig = LimitsConfig()
+    idempotency: IdempotencyConfig = IdempotencyConfig()
     #: `enabled` and one table a plugin.
     plugins: Table = {}
     bearers: BearersConfig = BearersConfig()
@@ -181,4 +184,3 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plans: Mapping[str, PlanConfig] = {}
     pricing: Table = {}
     tiers: Mapping[str, Table] = {}
-    idempotency: IdempotencyConfig = IdempotencyConfig()

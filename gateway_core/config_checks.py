@@ -15,6 +15,9 @@ from gateway_core.money import parse_usd, unit_price
 OWN_BEARERS = "bearer:instance"
 """The `api_key` of a provider that is a gateway where this instance is registered: it bills what it serves."""
 
+UNLIMITED = "unlimited"
+"""An amount that bounds nothing."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _ENV = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _API_KEY = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|bearer:instance)", re.ASCII)
@@ -23,6 +26,8 @@ _API_KEY = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|bearer:instance)", r
 def check_values(config: Config, problems: Problems) -> None:
     """Notes every value that cannot work, whatever plugins there are."""
     _check_server(config.server, problems)
+    if config.limits.loss_usd_per_day != UNLIMITED:
+        _check_amount(("limits", "loss_usd_per_day"), config.limits.loss_usd_per_day, problems)
     _check_upstream(config.upstream, problems)
     _check_providers(config.providers, problems)
     for name, model in config.catalogue.items():
@@ -80,12 +85,12 @@ def is_http_url(text: str) -> bool:
 def _check_providers(providers: Mapping[str, Mapping[str, Any]], problems: Problems) -> None:
     for name, table in providers.items():
         plugin, key = table.get("plugin"), table.get("api_key")
+        _check_timeouts(name, table, problems)
         if not isinstance(plugin, str):
             problems.add(("providers", name), 'the key "plugin" is missing: say which plugin serves it, in quotes')
         if key is not None and not (isinstance(key, str) and _API_KEY.fullmatch(key)):
             # The value is not repeated: it may be the secret itself.
             problems.add(
-        _check_timeouts(name, table, problems)
                 ("providers", name, "api_key"),
                 'a key does not stand in a configuration: write "env:NAME" for an environment variable, '
                 '"file:PATH" for a file that holds it, or "bearer:instance" for this instance\'s own bearers',

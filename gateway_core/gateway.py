@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from gateway_core.attempts import Attempts
 from gateway_core.bearers import local_account
 from gateway_core.clock import SystemClock
+from gateway_core.config_checks import UNLIMITED
 from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
 from gateway_core.edge.app import App, build_app
@@ -15,16 +16,18 @@ from gateway_core.home import Home
 from gateway_core.idempotency import Idempotency
 from gateway_core.keyring import Keyring
 from gateway_core.live import LiveStreams
+from gateway_core.losses import Losses
 from gateway_core.models import resolve_models
+from gateway_core.money import parse_usd
 from gateway_core.outbox import Outbox
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet, load
 from gateway_core.ports import Clock
 from gateway_core.providers import build_providers
+from gateway_core.route_health import Health
 from gateway_core.sealing import Seal
 from gateway_core.services import Services, Site
 from gateway_core.settle import Settler
-from gateway_core.route_health import Health
 from gateway_core.signing import Signer
 from gateway_core.tokens import Tokens
 from gateway_core.upstream.choice import upstream_for
@@ -81,23 +84,26 @@ class Gateway:
         )
         settler = Settler(store, self.dispatch, self.tokens, clock)
         self.settler = settler
-        self.live = LiveStreams(store, self.dispatch, clock)
-        self.pipeline = Pipeline(
         self.idempotency = Idempotency(store, settler, Seal(keyring), self.config.idempotency, clock)
+        bound = self.config.limits.loss_usd_per_day
+        self.losses = Losses(store, None if bound == UNLIMITED else parse_usd(bound), clock)
+        self.live = LiveStreams(store, self.dispatch, clock)
+        self.health = Health(self.config.upstream, models, clock)
+        self.pipeline = Pipeline(
             dispatch=self.dispatch,
             store=store,
             limiter=limiter,
             settler=settler,
-        self.health = Health(self.config.upstream, models, clock)
             attempts=Attempts(providers, self.config.upstream.retries, self.health),
             counter=UsageCounter(self.tokens),
             models=models,
             live=self.live,
             outbox=self.outbox,
+            idempotency=self.idempotency,
+            losses=self.losses,
             clock=clock,
             managed=self.config.server.managed,
         )
-            idempotency=self.idempotency,
         #: The plugins' endpoints.
         self.endpoints = plugins.endpoints(self.services)
         self.app: App = build_app(self)
@@ -117,6 +123,7 @@ class Gateway:
         for name, startup in self.dispatch.startup:
             await _blaming(name, "startup", startup(services))
         await self.settler.recover()
+        await self.losses.load()
         await self.outbox.start()
         self._pulse = asyncio.create_task(self._beat(), name="pulse")
 
@@ -127,6 +134,7 @@ class Gateway:
             try:
                 await self.settler.retry()
                 await self.live.beat()
+                await self.idempotency.beat()
             except StoreError as error:
                 log.warning("the store cannot be written: %s", error)
 

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 PRUNED_AT_ONCE = 100
 """Places removed in one write: few enough that no call waits for it."""
+PRUNE_EVERY = 30.0
+"""Seconds between two looks for expired places."""
 
 _HOUR_MS = 3_600_000
 
@@ -42,6 +44,8 @@ class Idempotency:
         self._seal = seal
         self._config = config
         self._clock = clock
+        #: Monotonic seconds of the next look for expired places.
+        self._prune_at = 0.0
         self._running: dict[tuple[str, str], SharedAnswer] = {}
 
     async def serve(self, client: "Client", call: Call, body: bytes, key: str, run: Run) -> None:
@@ -63,9 +67,13 @@ class Idempotency:
         shared.task = asyncio.create_task(self._lead(shared, call, run), name=f"call {call.id}")
         await shared.give(client, first=True)
 
-    async def prune(self) -> int:
-        """Removes some of what has expired; gives the number. To be called again and again, e.g. once a second."""
-        return await self._store.answers.prune(self._clock.now_ms(), PRUNED_AT_ONCE)
+    async def beat(self) -> None:
+        """Removes some of what has expired: called once a second, looks twice a minute, and goes on while there is
+        more."""
+        now = self._clock.monotonic()
+        if now >= self._prune_at:
+            removed = await self._store.answers.prune(self._clock.now_ms(), PRUNED_AT_ONCE)
+            self._prune_at = now + (0 if removed == PRUNED_AT_ONCE else PRUNE_EVERY)
 
     def _place(self, call: Call, body: bytes, key: str) -> AnswerPlace:
         now = self._clock.now_ms()
@@ -90,6 +98,7 @@ class Idempotency:
             earlier = await self._claim(place)
             if earlier is None:
                 await run(call, shared)
+                shared.close()
             else:
                 shared.replay(earlier[0], earlier[1])
         except GatewayError as error:

@@ -31,6 +31,7 @@ from gateway_core.errors import (
 from gateway_core.idempotency import Idempotency
 from gateway_core.interrupt import Cut, Interrupt
 from gateway_core.live import LiveStream, LiveStreams
+from gateway_core.losses import Losses
 from gateway_core.money import Units, cents
 from gateway_core.outbox import Outbox
 from gateway_core.ports import Chunks, Clock, KeptAnswer, Limiter, Store
@@ -62,6 +63,7 @@ T = TypeVar("T")
 
 ENDPOINT = "/v1/chat/completions"
 
+_NOTHING = Usage()
 _UNREAD = ChatRequest(model="", body={}, size=0)
 """What is known of a request whose body was not read: it names no model."""
 
@@ -136,6 +138,7 @@ class Pipeline:
         live: LiveStreams,
         outbox: Outbox,
         idempotency: Idempotency,
+        losses: Losses,
         clock: Clock,
         managed: bool = False,
     ) -> None:
@@ -149,6 +152,7 @@ class Pipeline:
         self._live = live
         self._outbox = outbox
         self._idempotency = idempotency
+        self._losses = losses
         self._clock = clock
         self._managed = managed
 
@@ -232,6 +236,7 @@ class Pipeline:
         facts, routes = self._backend(call)
         terms = self._terms(call, facts)
         client.tier = terms.tier
+        self._losses.check(call, terms.tier)
         if not await self._store.ready():
             raise _not_written()
         tokens = (
@@ -274,30 +279,35 @@ class Pipeline:
 
     async def _ask(self, admitted: Admitted, interrupt: Interrupt, answer: Coroutine[None, None, T]) -> T | None:
         """What a backend answers. Where none does, the call is settled at 0; None: nobody waits for it any more."""
+        began, asked = self._clock.monotonic(), interrupt.reason is None
         try:
             with interrupt:
                 return await answer
         except Cut as cut:
             answer.close()  # where the reason was there first, it was never begun
-            await self._fail(admitted, cut.reason, cut.reason)
+            await self._fail(admitted, cut.reason, cut.reason, self._unseen(admitted, began) if asked else Usage())
+            if cut.reason != "client_disconnect":
+                raise _broken_off(cut.reason) from None
             return None
         except GatewayError as error:
-            await self._fail(admitted, error.code, "provider_error")
+            await self._fail(admitted, error.code, "provider_error", Usage())
             raise
         except BaseException:
-            await self._fail(admitted, InternalError.code, "provider_error")
+            await self._fail(admitted, InternalError.code, "provider_error", Usage())
             raise
 
-    async def _fail(self, admitted: Admitted, code: str, state: StreamState) -> None:
-        request = admitted.call.request
-        # A provider that was cut off has most likely read its input, and will charge for that.
-        lost = self._counter.input_estimate(request, admitted.facts) if code == state else 0
+    def _unseen(self, admitted: Admitted, began: float, delivered: Usage = _NOTHING) -> Usage:
+        """What a provider that was asked at `began`, and is cut off now, is taken to charge for."""
+        seconds = self._clock.monotonic() - began
+        return self._counter.of_cut_provider(admitted.call.request, admitted.facts, admitted.hold, delivered, seconds)
+
+    async def _fail(self, admitted: Admitted, code: str, state: StreamState, generated: Usage) -> None:
         end = End(
             usage=Usage(),
-            generated=Usage(input=lost, estimated=True),
+            generated=generated,
             outcome="failed",
             error_code=code,
-            stream_state=state if request.stream else None,
+            stream_state=state if admitted.call.request.stream else None,
         )
         await self._settle(admitted, self._settler.draw_up(admitted.hold, end))
 
@@ -404,15 +414,18 @@ class Pipeline:
     async def _end_of(self, admitted: Admitted, stream: LiveStream, state: StreamState) -> Settlement:
         """The settlement of a stream that ended like this, by what was delivered of it."""
         request, facts, delivery = admitted.call.request, admitted.facts, stream.delivery
+        generated = delivery.usage
         if state == "completed":
             usage = delivery.usage or await self._counter.of_answer(request, facts, delivery.texts)
         else:
             if state == "client_disconnect":
                 delivery.forget_unsent()
             usage = await self._counter.of_cut(request, facts, delivery)
+            if generated is None and state != "provider_error":
+                generated = self._unseen(admitted, stream.started, usage)
         end = End(
             usage=usage,
-            generated=delivery.usage or usage,
+            generated=generated or usage,
             outcome="ok" if state == "completed" else "cut" if usage.output else "failed",
             stream_state=state,
             error_code=ProviderError.code if state == "provider_error" else None,
@@ -424,6 +437,7 @@ class Pipeline:
     async def _settle(self, admitted: Admitted, settlement: Settlement, answer: KeptAnswer | None = None) -> None:
         """Settles, gives back what was reserved and not used, and waits until the row is on disk."""
         settled = self._settler.post(settlement, answer)
+        self._losses.note(settlement)
         self._limiter.settle(admitted.reservation, settlement.usage.input + settlement.usage.output)
         try:
             row = await settled

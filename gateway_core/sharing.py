@@ -112,8 +112,10 @@ class SharedAnswer:
     def unsent(self) -> int:
         """Bytes that not even the fastest caller's connection has taken."""
         furthest = self._furthest()
-        waiting = sum(map(len, list(self._parts)[furthest - self._first :]))
-        return waiting + min((each.client.unsent() for each in self._callers if each.at == furthest), default=0)
+        waiting = list(self._parts)[furthest - self._first :] if furthest < self._end else []
+        return sum(map(len, waiting)) + min(
+            (each.client.unsent() for each in self._callers if each.at == furthest), default=0
+        )
 
     async def finish(self, data: bytes) -> None:
         """The stream's last part."""
@@ -133,6 +135,11 @@ class SharedAnswer:
         """The call was refused, failed, or broke off: every caller is told the same."""
         self._error = error
         self._wake()
+
+    def close(self) -> None:
+        """The call is over: whoever still waits was forgotten."""
+        if self._body is None and self._tail is None:
+            self.fail(failed())
 
     @property
     def _end(self) -> int:

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 
 from gateway_core.delivery import Delivery
 from gateway_core.tokens import Tokens
-from gateway_core.types import ChatRequest, ModelFacts, Usage
+from gateway_core.types import ChatRequest, Hold, ModelFacts, Usage
 
 BYTES_PER_TOKEN = 4
 """The estimate where nothing is counted: English text has about four bytes a token."""
+
+
+UNSEEN_PER_SECOND = 100
+"""Output tokens a second that a provider is taken to make unseen: more than most models do, so that a loss that is
+estimated is rather too large than too small."""
 
 
 class UsageCounter:
@@ -49,6 +54,23 @@ class UsageCounter:
             )
         counted = await self._input(request, facts)
         return Usage(input=counted.input, output=output, estimated=not exact or counted.estimated)
+
+    def of_cut_provider(
+        self, request: ChatRequest, facts: ModelFacts, hold: Hold, delivered: Usage, seconds: float
+    ) -> Usage:
+        """What a provider that was cut off after so many seconds, and had reported no usage, is taken to charge for.
+
+        The input, and the output that was delivered or, where more may have been made unseen, as much as there was
+        time for: of a plain answer, and of a stream whose model reasons first. Never more than the hold's output.
+        """
+        unseen = 0
+        if not request.stream or "reasoning" in facts.features:
+            unseen = min(int(seconds * UNSEEN_PER_SECOND) * request.choices, hold.output_tokens)
+        return Usage(
+            input=delivered.input or self.input_estimate(request, facts),
+            output=max(delivered.output, unseen),
+            estimated=True,
+        )
 
     async def _input(self, request: ChatRequest, facts: ModelFacts) -> Usage:
         counted = await self._tokens.count_messages(facts.tokenizer, request.body)

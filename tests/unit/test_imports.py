@@ -59,6 +59,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "live",
         "outbox",
         "settle",
+        "losses",
         "usage",
         "sharing",
         "idempotency",

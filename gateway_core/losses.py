@@ -1,0 +1,59 @@
+"""The house's loss per account and day: what calls cost beyond what they were charged, bounded by configuration.
+
+A stream that is cut before its provider reports usage can hide reasoning that the house pays for. What each account
+has cost it in this way today is counted here, in memory, from the ledger's own rollups at the start; beyond the bound
+the account's calls are refused until the next UTC day.
+"""
+
+from gateway_core.clock import day_of
+from gateway_core.errors import RateLimited
+from gateway_core.money import Units, usd
+from gateway_core.ports import Clock, Store
+from gateway_core.types import Call, Settlement
+
+_DAYS = 2
+"""Days that are remembered: around midnight calls of two are settled."""
+_DAY_MS = 86_400_000
+
+
+class Losses:
+    """What every account's calls of today have cost the house. `most` is the bound; None: there is none."""
+
+    def __init__(self, store: Store, most: Units | None, clock: Clock) -> None:
+        self._store = store
+        self._most = most
+        self._clock = clock
+        #: Day → account → units.
+        self._days: dict[str, dict[str, int]] = {}
+
+    async def load(self) -> None:
+        """Reads what the store has of today."""
+        if self._most is None:
+            return
+        today = day_of(self._clock.now_ms())
+        rows = await self._store.reports.totals(None, today, today, ["account"])
+        self._days = {today: {row.account_id: row.loss for row in rows if row.loss}}
+
+    def note(self, settlement: Settlement) -> None:
+        """Adds a call's loss to its account's day."""
+        if self._most is None or not settlement.loss:
+            return
+        hold = settlement.hold
+        accounts = self._days.setdefault(day_of(hold.started_at), {})
+        accounts[hold.account_id] = accounts.get(hold.account_id, 0) + settlement.loss
+        while len(self._days) > _DAYS:
+            del self._days[min(self._days)]
+
+    def check(self, call: Call, tier: str) -> None:
+        """Raises RateLimited where the account has cost the house as much today as it may."""
+        if self._most is None or not self._days:
+            return
+        accounts = self._days.get(day_of(call.started_at))
+        if accounts is not None and accounts.get(call.account.id, 0) >= self._most:
+            raise RateLimited(
+                f"Calls of this account that were cut off have cost {usd(self._most)} USD today (UTC) beyond what they "
+                "were charged, and that is its bound: it is served again tomorrow; or ask this gateway's operator.",
+                retry_after=-(-(_DAY_MS - call.started_at % _DAY_MS) // 1000),
+                should_retry=False,
+                tier=tier,
+            )
