@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PRUNED_AT_ONCE = 100
+PRUNED_AT_ONCE = 500
 """Places removed in one write: few enough that no call waits for it."""
 PRUNE_EVERY = 30.0
 """Seconds between two looks for expired places."""
@@ -118,6 +118,8 @@ class Idempotency:
     async def _claim(self, place: AnswerPlace) -> tuple[str, Answer] | None:
         """Takes the place for this call; or gives the answer of the call that has it, and that call's id."""
         while (found := await self._store.answers.claim(place)) is not None:
+            if self._settler.undecided(found.request_id):
+                raise InternalError("It is not known yet whether this call was settled.", retry_after=5)
             if found.answer is None and await self._is_void(found):
                 await self._store.answers.forget(found.scope, found.key, found.request_id)
                 continue
@@ -131,8 +133,6 @@ class Idempotency:
 
     async def _is_void(self, place: AnswerPlace) -> bool:
         """Whether the call that has the place delivered nothing. It does not run in this process."""
-        if self._settler.undecided(place.request_id):
-            raise InternalError("It is not known yet whether this call was settled.", retry_after=5)
         row = await self._store.ledger.find(place.request_id)
         return row is None or row.settlement.outcome == "failed"
 

@@ -48,8 +48,8 @@ class Losses:
         """Raises RateLimited where the account has cost the house as much today as it may."""
         if self._most is None or not self._days:
             return
-        accounts = self._days.get(day_of(call.started_at))
-        if accounts is not None and accounts.get(call.account.id, 0) >= self._most:
+        lost = self._days.get(day_of(call.started_at), {}).get(call.account.id)
+        if lost is not None and lost >= self._most:
             raise RateLimited(
                 f"Calls of this account that were cut off have cost {usd(self._most)} USD today (UTC) beyond what they "
                 "were charged, and that is its bound: it is served again tomorrow; or ask this gateway's operator.",

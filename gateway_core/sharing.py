@@ -61,6 +61,8 @@ class SharedAnswer:
         self._parts: deque[bytes] = deque()
         self._first = 0
         self._size = 0
+        self._written = 0
+        self._is_kept = False
         self._replayed = False
         self._body: bytes | None = None
         self._charge = Units(0)
@@ -86,15 +88,17 @@ class SharedAnswer:
         """The whole answer, which `data` ends, for its settlement; None where it is too large to be kept."""
         if self._first or self._size + len(data) > self._most:
             return None
+        self._is_kept = True
         stream = self._end > 0
         # Comments kept a silent client alive: a replay is never silent.
         body = b"".join([part for part in self._parts if part != KEEP_ALIVE]) + data
         return self._keep(self.place, Answer(body, stream=stream or data.startswith(b"data:")))
 
-    async def answer(self, body: bytes, charge: Units) -> None:
-        """The whole answer, at once."""
+    async def answer(self, body: bytes, charge: Units) -> bool:
+        """The whole answer, at once. Where it is kept it reaches whoever asks again, even if nobody is there now."""
         self._body, self._charge = body, charge
         self._wake()
+        return self._is_kept or bool(self._callers)
 
     async def write(self, data: bytes) -> bool:
         """A part of a stream. Returns when the fastest caller was given it; False where nobody is left."""
@@ -102,12 +106,20 @@ class SharedAnswer:
             return False
         self._parts.append(data)
         self._size += len(data)
+        self._written += len(data)
         end = self._end
         self._trim()
         self._wake()
         while self._callers and self._furthest() < end:
             await self._taken.wait()
         return bool(self._callers)
+
+    def written(self) -> int:
+        """Bytes of all parts so far."""
+        return self._written
+
+    def hang_up(self) -> None:
+        """Nobody is left: what became of each caller's bytes is not told apart."""
 
     def unsent(self) -> int:
         """Bytes that not even the fastest caller's connection has taken."""
