@@ -20,6 +20,7 @@ CONFIG = """
 [upstream]
 client = "{client}"
 retries = 0
+breaker_failures = 0
 {upstream}
 
 [providers.strict]
@@ -107,11 +108,12 @@ def line(
     upstream_settings: str = "",
     server: str = "grace_seconds = 1",
     env: Mapping[str, str] | None = None,
+    key: str | None = None,
 ) -> Iterator[Line]:
-    """Serves `home` while the block lasts; `more` is TOML of the test's own."""
+    """Serves `home` while the block lasts; `more` is TOML of the test's own, `key` one of an earlier start."""
     config = CONFIG.format(base_url=upstream.base_url, client=client, upstream=upstream_settings, server=server)
     with serving(home, config=config + more, env={"STRICT_KEY": upstream.key, **(env or {})}) as gateway:
-        key = gateway.key
+        key = key or gateway.key
         with httpx2.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE) as http:
             yield Line(gateway, upstream, http)
 

@@ -8,7 +8,6 @@ order, no hold is left, and no provider's key and no prompt is in the log. The s
 
 import argparse
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -25,7 +24,8 @@ import httpx2
 from gateway_core.clock import SystemClock
 from gateway_core.home import Home
 from gateway_core.store.sqlite import SqliteStore
-from gateway_core.testing.crash_points import POINTS
+from gateway_core.testing import crash_points
+from gateway_core.testing.installed import install
 from gateway_core.testing.openai_fixture import UpstreamHandle, upstream_running
 from gateway_core.testing.server import PATIENCE, ServedGateway, serving
 from scripts.trials import books
@@ -36,7 +36,6 @@ NOT_PASSED = 8.0
 """Seconds of load after which a point that was not passed is given up, and the process killed all the same."""
 
 _PASSINGS = {"mid_stream": 600}
-_ENTRY = "[spl_gateway]\ncrash-points = gateway_core.testing.crash_points:Plugin\n"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def plans(runs: int, dice: random.Random) -> list[Plan]:
     """Every other run ends at a named point, these in turn."""
     made = []
     for number in range(runs):
-        point = POINTS[number // 2 % len(POINTS)] if number % 2 else ""
+        point = crash_points.POINTS[number // 2 % len(crash_points.POINTS)] if number % 2 else ""
         made.append(Plan(point, dice.randrange(1, _PASSINGS.get(point, 60)), dice.uniform(0.1, 1.2)))
     return made
 
@@ -67,27 +66,18 @@ class Trial:
         self._told = Told()
         self._before: books.Books | None = None
         self._bearers: list[Bearer] = []
-        self._site = folder / "site"
+        self._env = install(folder / "site", "spl-crash-points", f"crash-points = {crash_points.__name__}:Plugin")
         self.home = folder / "home"
         self.sink = folder / "sink"
         self.deaths: Counter[str] = Counter()
         self.recovered = 0
         self.repeats = 0
-        self._install()
-
-    def _install(self) -> None:
-        """The plugin as a distribution on the path, so that only its entry point leads to it."""
-        info = self._site / "spl_crash_points-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spl-crash-points\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(_ENTRY)
 
     @contextmanager
     def _served(self, point: str = "", passing: int = 1) -> Iterator[ServedGateway]:
         armed = f'\n[plugins.crash-points]\npoint = "{point}"\npassing = {passing}\nsink = "{self.sink}"\n'
         config = CONFIG.format(base_url=self._upstream.base_url) + armed
-        path = os.pathsep.join(filter(None, (str(self._site), os.environ.get("PYTHONPATH"))))
-        env = {"STRICT_KEY": self._upstream.key, "PYTHONPATH": path}
+        env = {"STRICT_KEY": self._upstream.key, **self._env}
         with serving(self.home, config=config, env=env) as gateway:
             yield gateway
 

@@ -28,6 +28,7 @@ from scripts.trials.caller import body_of, connected, no_linger, request, text_o
 CONFIG = """
 [upstream]
 retries = 0
+breaker_failures = 0
 
 [providers.strict]
 plugin = "provider-openai"

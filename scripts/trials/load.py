@@ -22,6 +22,7 @@ grace_seconds = 5
 
 [upstream]
 retries = 1
+breaker_failures = 0
 
 [providers.strict]
 plugin = "provider-openai"

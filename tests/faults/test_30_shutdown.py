@@ -1,0 +1,81 @@
+"""Fault 30: SIGTERM with streams open: nothing new, time to end, the rest settled as it stands, a clean exit."""
+
+import json
+import signal
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+
+from gateway_core.testing.line import Line, events, line, text_of
+from gateway_core.testing.openai_fixture import UpstreamHandle
+from gateway_core.testing.server import PATIENCE
+from gateway_core.tokens import Tokens
+
+MODELS = """
+[models.endless]
+routes = [{ provider = "strict", model = "endless" }]
+price = { input = "1.00", output = "10.00" }
+tokenizer = "o200k_base"
+
+[models.ending]
+routes = [{ provider = "strict", model = "ending" }]
+price = { input = "1.00", output = "10.00" }
+tokenizer = "o200k_base"
+"""
+
+
+class Reader(threading.Thread):
+    """A client that reads a stream to its end."""
+
+    def __init__(self, served: Line, stack: ExitStack, model: str) -> None:
+        super().__init__(daemon=True)
+        body = served.body(model=model, stream=True, stream_options={"include_usage": True})
+        self._answer = stack.enter_context(served.http.stream("POST", "/v1/chat/completions", json=body))
+        self.request_id = self._answer.headers["x-request-id"]
+        self.text = ""
+        self.start()
+
+    def run(self) -> None:
+        for piece in self._answer.iter_text():
+            self.text += piece
+
+
+async def test_30_a_shutdown_lets_streams_end_and_settles_the_rest(
+    tmp_path: Path, openai_upstream: UpstreamHandle
+) -> None:
+    openai_upstream.script("endless", words=100_000, gap_ms=10)
+    openai_upstream.script("ending", words=80, gap_ms=10)
+    home = tmp_path / "home"
+    with line(home, openai_upstream, more=MODELS, server="grace_seconds = 4") as served, ExitStack() as stack:
+        endless, ending = Reader(served, stack, "endless"), Reader(served, stack, "ending")
+        served.gateway.process.send_signal(signal.SIGTERM)
+        while served.ready():
+            pass
+        with httpx2.Client(base_url=served.gateway.url, headers=served.http.headers) as late:
+            for stream in (False, True):
+                refused = late.post("/v1/chat/completions", json=served.body(stream=stream))
+                assert (refused.status_code, refused.json()["error"]["code"]) == (503, "internal_error")
+                assert int(refused.headers["retry-after"]) >= 1
+            assert late.get("/healthz").status_code == 200
+        for reader in (endless, ending):
+            reader.join(PATIENCE)
+        assert served.gateway.process.wait(PATIENCE) == 0
+        rows = served.rows()
+    assert events(ending.text)[-1] == "[DONE]"
+    assert rows[ending.request_id]["stream_state"] == "completed"
+    found = events(endless.text)
+    assert found[-1]["error"]["code"] == "internal_error"
+    row = rows[endless.request_id]
+    assert (row["stream_state"], row["outcome"]) == ("gateway_shutdown", "cut")
+    assert row["output"] == await Tokens().count("o200k_base", [text_of(found)])
+    assert not (home / "server.json").exists()
+    assert len(openai_upstream.log()) == 2, "a call that was refused has reached the provider"
+    openai_upstream.wait_for(lambda log: {entry["state"] for entry in log} == {"answered", "client_gone"})
+    with line(home, openai_upstream) as again:
+        assert "settled" not in again.gateway.output().rpartition("Base URL")[2]
+        assert again.rows() == rows
+        assert again.reconciles()
+        listed = json.loads(again.gateway.spl("thread", "records", "th_audit_api_usage", "-o", "json"))
+        assert sorted(one["body"]["request_id"] for one in listed) == sorted(rows)
