@@ -73,18 +73,21 @@ class ChunkEncoder:
             _encode(model),
         )
         self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+        # Most providers say the same in every chunk: what was written last is kept.
+        self._extra: Mapping[str, msgspec.Raw] = _EMPTY
+        self._end = self._tail
 
     def encode(self, chunks: Iterable[Chunk]) -> bytes:
         """The events of a batch, ready for one write. Chunks without choices are only bookkeeping: none is written."""
-        pieces: list[bytes | msgspec.Raw] = []
+        pieces: list[bytes] = []
+        head = self._head
         for chunk in chunks:
             choices = _one_line(chunk.choices)
-            if not choices.strip(b"[ ]"):
-                continue
-            pieces += (self._head, choices)
-            if chunk.extra:
-                pieces.append(_fields(chunk.extra))
-            pieces.append(self._tail)
+            if choices.strip(b"[ ]"):
+                if chunk.extra != self._extra:
+                    self._extra = chunk.extra
+                    self._end = _fields(chunk.extra) + self._tail
+                pieces += (head, choices, self._end)
         return b"".join(pieces)
 
     def usage(
@@ -113,4 +116,4 @@ def _fields(extra: Mapping[str, msgspec.Raw]) -> bytes:
 def _one_line(raw: msgspec.Raw | bytes) -> bytes:
     """The JSON without line breaks, which may stand between its tokens and would end an event's line."""
     text = bytes(raw)
-    return msgspec.json.format(text, indent=-1) if b"\n" in text or b"\r" in text else text
+    return text if text.find(10) < 0 and text.find(13) < 0 else msgspec.json.format(text, indent=-1)

@@ -58,6 +58,7 @@ _any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NULL = Raw(b"null")
+_OURS = ("id", "object", "created", "model")
 _NO_CHOICES = Raw(b"[]")
 
 
@@ -112,19 +113,19 @@ class ChunkDecoder:
         except _NONSENSE:
             raise Unavailable("sent an event that is no chat completion chunk") from None
         _drop_ours(fields)
-        texts: list[str] = []
+        texts: tuple[str, ...] = ()
         finish = False
         for choice in view:
             if choice.index not in self._begun:
                 raw = self._begin(choice, raw)
             if choice.delta is not None:
-                texts.extend(_texts(choice.delta))
+                texts += _texts(choice.delta)
             if choice.finish_reason is not None:
                 finish = True
                 self._finished.add(choice.index)
         return Chunk(
             choices=raw if view and raw is not None else _NO_CHOICES,
-            texts=tuple(texts),
+            texts=texts,
             finish=finish,
             usage=usage,
             usage_fields=usage_fields,
@@ -148,9 +149,10 @@ class ChunkDecoder:
 
 def _object(data: bytes) -> dict[str, Raw]:
     """The fields of one JSON object in valid UTF-8. Raises the fault of an error that it reports."""
-    str(data, "utf-8")  # what is passed on unread must be readable, too
+    if not data.isascii():
+        str(data, "utf-8")  # what is passed on unread must be readable, too
     fields = _fields(data)
-    error = fields.get("error")
+    error = fields.pop("error", None)
     if error is not None and error != _NULL:
         raise fault_inside(_any(error))
     return fields
@@ -158,12 +160,26 @@ def _object(data: bytes) -> dict[str, Raw]:
 
 def _drop_ours(fields: dict[str, Raw]) -> None:
     """Leaves only what is passed on as it is."""
-    for name in ("id", "object", "created", "model", "error"):
+    for name in _OURS:
         fields.pop(name, None)
 
 
-def _texts(message: _Message) -> Iterator[str]:
+def _texts(message: _Message) -> tuple[str, ...]:
     """Every billed piece of text in a message or a delta."""
+    if (
+        message.reasoning_content is None
+        and message.reasoning is None
+        and message.refusal is None
+        and message.tool_calls is None
+        and message.function_call is None
+        and isinstance(message.content, str)
+    ):
+        return (message.content,) if message.content else ()  # what nearly every event of a stream is
+    return tuple(_all_texts(message))
+
+
+def _all_texts(message: _Message) -> Iterator[str]:
+    """The same, whatever the message holds."""
     content = message.content
     if isinstance(content, str):
         if content:
