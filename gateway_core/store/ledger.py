@@ -140,6 +140,9 @@ class SqliteLedger:
         self._opening: dict[str, CallOp] = {}
         #: Calls that were opened and will be settled: how many rows are to be expected.
         self._running: set[str] = set()
+        #: Streams whose open row is not on disk yet. Each is one row that waits or is committed: its end is not
+        #: expected beside it, or a commit would wait for what cannot come before it.
+        self._beginning: set[str] = set()
 
     async def start(self) -> None:
         """Takes the holds of calls that an earlier boot left open: they count until they are settled."""
@@ -190,11 +193,12 @@ class SqliteLedger:
         """Puts the call on disk: a stream's with the next commit, a plain call's within a window or with its end."""
         op = CallOp(self, hold, self._committer.future())
         self._opening[hold.id] = op
-        self._running.add(hold.id)
-        self._committer.expected = len(self._running)
         if hold.stream:
+            self._beginning.add(hold.id)
             self._committer.submit(op)
         else:
+            self._running.add(hold.id)
+            self._committer.expected = len(self._running)
             self._committer.defer(op)
         return op.future
 
@@ -230,6 +234,10 @@ class SqliteLedger:
             held = self._balances.holds.get(call_id)
             if held:
                 held.opened = True
+            if call_id in self._beginning:
+                self._beginning.discard(call_id)
+                self._running.add(call_id)
+                self._committer.expected = len(self._running)
             return
         self._balances.give_back(call_id)
         if settled.first:
@@ -245,6 +253,7 @@ class SqliteLedger:
         self._balances.distrust()
 
     def _ends(self, call_id: str) -> None:
+        self._beginning.discard(call_id)
         self._running.discard(call_id)
         self._committer.expected = len(self._running)
 
