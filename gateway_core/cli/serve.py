@@ -108,7 +108,7 @@ class _Welcome:
     async def _print(self, url: str) -> None:
         secret = await _first_key(self._gateway)
         models = self._gateway.services.models
-        model = _TRIED_MODEL if _TRIED_MODEL in models else next(iter(models), _TRIED_MODEL)
+        model = _TRIED_MODEL if _TRIED_MODEL in models else next(iter(models), None)
         for line in _lines(url, self._gateway.home.path, secret, model):
             click.echo(line)
 
@@ -127,15 +127,21 @@ async def _first_key(gateway: "Gateway") -> str | None:
     return secret
 
 
-def _lines(url: str, home: Path, secret: str | None, model: str) -> list[str]:
+def _lines(url: str, home: Path, secret: str | None, model: str | None) -> list[str]:
     import sys
 
     lines = [f"{style('Base URL', sys.stdout, '1')}  {url}/v1", f"{style('Home', sys.stdout, '1')}      {home}"]
     if secret is None:
         return [*lines, "", "Mint a key:  spl keys mint --name NAME"]
+    lines.append(f"{style('Key', sys.stdout, '1')}       {secret}   (shown this once; more: spl keys mint --name NAME)")
+    if model is None:
+        return [
+            *lines,
+            "",
+            "No model is served yet: give a provider its key; the lines above say which variable it is in.",
+        ]
     return [
         *lines,
-        f"{style('Key', sys.stdout, '1')}       {secret}   (shown this once; more: spl keys mint --name NAME)",
         "",
         "Try it:",
         _curl(
