@@ -30,6 +30,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_body_bytes: Count = 20 * 1024 * 1024
     #: Seconds that a client may take to send a request's head, and then its body.
     request_timeout: Seconds = 10.0
+    #: Seconds of silence after which the client of a stream gets a comment, and its head where it has none yet.
+    keep_alive_seconds: Seconds = 15.0
+    #: Seconds in which a client may take nothing of what waits for it; then it counts as gone.
+    stall_seconds: Seconds = 60.0
     #: Seconds that open streams get at a shutdown before they are cut and settled.
     grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
     #: Bad requests (400) and refused bearers (401), each, after which an address is answered 429 for a while.

@@ -2,13 +2,43 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from gateway_core.types import Checkpoint, Chunk, Hold, Route, Usage
+from gateway_core.wire.answer import EVENT_END, is_event
 
 CHARS_PER_TOKEN = 4
 """The estimate for a checkpoint, which keeps counts and no text."""
+
+_CHUNK_END = len(b"\r\n")
+"""What HTTP puts behind each write."""
+
+
+class Taken(Struct, frozen=True):
+    """What became of a connection's bytes, counted from its first, when it was lost."""
+
+    #: What the kernel has sent of them, at least.
+    sent: int
+    #: What its peer acknowledged of this answer; None where the system does not tell.
+    acknowledged: int | None = None
+
+
+class _Write(NamedTuple):
+    """One write of some events: the connection's bytes and the pieces of text up to its end."""
+
+    end: int
+    pieces: int
+    data: bytes
+    chunks: Sequence[Chunk]
+
+    def pieces_within(self, left: int) -> int:
+        """Pieces of those of its events that are whole in the connection's first `left` bytes."""
+        sent = left - (self.end - len(self.data) - _CHUNK_END)
+        events = self.data.count(EVENT_END, 0, max(sent, 0))
+        written = [chunk for chunk in self.chunks if is_event(chunk)]
+        return sum(len(chunk.texts) for chunk in written[:events])
 
 
 class Delivery:
@@ -21,9 +51,8 @@ class Delivery:
     __slots__ = (
         "_accepted",
         "_chars",
-        "_marks",
-        "_unsent",
-        "_written",
+        "_left",
+        "_waiting",
         "choices",
         "finished",
         "first_at",
@@ -49,11 +78,10 @@ class Delivery:
         #: The billable pieces that were written.
         self.texts: list[str] = []
         self._chars = 0
-        self._written = 0
-        self._unsent = 0
-        #: Pieces that have left, and (bytes, pieces) after each write that waits.
+        #: The connection's bytes that have left, the pieces that have left whole, and the writes that wait.
+        self._left = 0
         self._accepted = 0
-        self._marks: deque[tuple[int, int]] = deque()
+        self._waiting: deque[_Write] = deque()
 
     @property
     def complete(self) -> bool:
@@ -72,8 +100,9 @@ class Delivery:
                 self.usage = chunk.usage
                 self.usage_fields = chunk.usage_fields
 
-    def note_written(self, chunks: Sequence[Chunk], size: int, unsent: int, now: float) -> None:
-        """These chunks were written as `size` bytes; `unsent` bytes of all so far wait in the process."""
+    def note_written(self, chunks: Sequence[Chunk], data: bytes, written: int, unsent: int, now: float) -> None:
+        """These chunks were written, as these events. `written` counts the connection's bytes up to their end;
+        `unsent` of these wait in the process."""
         self.last_at = now
         if self.first_at is None:
             self.first_at = now
@@ -82,19 +111,24 @@ class Delivery:
                 self.texts.append(text)
                 self._chars += len(text)
             self.finished += chunk.finish
-        self._written += size
-        self._unsent = unsent
-        self._marks.append((self._written, len(self.texts)))
-        self._trim()
+        self._waiting.append(_Write(written, len(self.texts), data, chunks))
+        self._note_left(written - unsent)
 
-    def _trim(self) -> None:
-        """Moves the line between what has left and what waits; so no more marks are kept than writes wait."""
-        left = self._written - self._unsent
-        while self._marks and self._marks[0][0] <= left:
-            self._accepted = self._marks.popleft()[1]
+    def _note_left(self, left: int) -> None:
+        """Moves the line between what has left and what waits; so no more is kept than waits."""
+        self._left = max(self._left, left)
+        while self._waiting and self._waiting[0].end <= left:
+            self._accepted = self._waiting.popleft().pieces
 
-    def forget_unsent(self) -> None:
-        """The connection was lost: what had not left the process at the last write was not delivered."""
+    def forget_unsent(self, taken: Taken | None) -> None:
+        """The connection was lost: what the kernel had not taken was not delivered.
+
+        That is what it had taken at the last write, and what it is known to have sent since.
+        """
+        if taken is not None:
+            self._note_left(taken.sent)
+        if self._waiting:
+            self._accepted += self._waiting[0].pieces_within(self._left)
         del self.texts[self._accepted :]
 
     def checkpoint(self, hold: Hold, route: Route, ttft_ms: int | None) -> Checkpoint:

@@ -87,7 +87,7 @@ class Gateway:
         self.idempotency = Idempotency(store, settler, Seal(keyring), self.config.idempotency, clock)
         bound = self.config.limits.loss_usd_per_day
         self.losses = Losses(store, None if bound == UNLIMITED else parse_usd(bound), clock)
-        self.live = LiveStreams(store, self.dispatch, clock)
+        self.live = LiveStreams(store, self.dispatch, clock, self.config.server.keep_alive_seconds)
         self.health = Health(self.config.upstream, models, clock)
         self.pipeline = Pipeline(
             dispatch=self.dispatch,

@@ -1,7 +1,8 @@
 """The streams that are open now, and one look at all of them.
 
 Once a second, at the gateway's pulse: long streams are checkpointed, all in one row; silent ones get a keep-alive
-comment; those whose bearer was revoked are cut. One task for all, because a timer for each would cost more than the
+comment; those whose provider sends no event for too long, or takes too long in all, are cut, and those whose bearer was
+revoked. One task for all, because a timer for each would cost more than the
 stream does.
 """
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENCE = 15.0
-"""Seconds without a byte after which a client gets a comment."""
 REVOCATION_LOOK = 4
 """A bearer is looked at every so many beats, so a revoked one ends its streams within 5 seconds."""
 
@@ -69,10 +68,12 @@ class LiveStream:
 class LiveStreams:
     """Every open stream of one gateway."""
 
-    def __init__(self, store: Store, dispatch: Dispatch, clock: Clock) -> None:
+    def __init__(self, store: Store, dispatch: Dispatch, clock: Clock, silence: float) -> None:
         self._store = store
         self._dispatch = dispatch
         self._clock = clock
+        #: Seconds without a byte after which a client gets a comment.
+        self._silence = silence
         self._streams: set[LiveStream] = set()
         self._beats = 0
         self._checkpointed = False
@@ -94,6 +95,7 @@ class LiveStreams:
     async def beat(self) -> None:
         """One look at every stream."""
         self._beats += 1
+        self._cut_overdue()
         await self._comfort()
         if self._beats % REVOCATION_LOOK == 0:
             await self._cut_revoked()
@@ -109,11 +111,23 @@ class LiveStreams:
             self._checkpointed = bool(rows)
             await self._store.ledger.checkpoint(rows)
 
+    def _cut_overdue(self) -> None:
+        """Cuts what its provider keeps waiting: comments that it sends are no events."""
+        now = self._clock.monotonic()
+        for stream in self._streams:
+            if stream.route is None:
+                continue  # the attempts have their own deadlines
+            deadlines = stream.route.deadlines
+            # Where something waits to be sent, it is the client that is waited for.
+            silent = now - stream.delivery.last_at >= deadlines.idle and not stream.client.unsent()
+            if silent or now - stream.started >= deadlines.total:
+                stream.interrupt.cut("provider_error")
+
     async def _comfort(self) -> None:
         now = self._clock.monotonic()
         for stream in list(self._streams):
             last = max(stream.touched, stream.delivery.last_at)
-            if now - last >= SILENCE and stream.opened.done() and not stream.opened.exception():
+            if now - last >= self._silence and stream.opened.done() and not stream.opened.exception():
                 stream.touched = now
                 if not stream.client.unsent():
                     await stream.client.write(KEEP_ALIVE)

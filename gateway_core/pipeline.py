@@ -8,13 +8,14 @@ Nothing reaches the client before the call is on disk, and no answer is whole be
 import logging
 from asyncio import Future
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from gateway_core.attempts import Attempts, Started
 from gateway_core.clock import month_of
-from gateway_core.delivery import Delivery
+from gateway_core.delivery import Delivery, Taken
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import (
     AccountSuspended,
@@ -27,6 +28,7 @@ from gateway_core.errors import (
     ProviderFault,
     StoreError,
     SubscriptionRequired,
+    Unavailable,
 )
 from gateway_core.idempotency import Idempotency
 from gateway_core.interrupt import Cut, Interrupt
@@ -36,7 +38,7 @@ from gateway_core.money import Units, cents
 from gateway_core.outbox import Outbox
 from gateway_core.ports import Chunks, Clock, KeptAnswer, Limiter, Store
 from gateway_core.request_policy import of_one_tenant, refuse_unpriced
-from gateway_core.settle import End, Settler
+from gateway_core.settle import GONE, End, Settler
 from gateway_core.types import (
     Account,
     Call,
@@ -83,14 +85,20 @@ class Listener(Protocol):
     def keep(self, data: bytes) -> KeptAnswer | None:
         """What the settlement is to keep of the whole answer, which `data` ends."""
 
-    async def answer(self, body: bytes, charge: Units) -> None:
-        """Sends a whole answer."""
+    async def answer(self, body: bytes, charge: Units) -> bool:
+        """Sends a whole answer; False where the connection was gone."""
 
     async def write(self, data: bytes) -> bool:
-        """Sends a part of a stream, its head first; False where the connection is gone."""
+        """Sends a part of a stream, its head first; False where the connection is gone and nothing was written."""
+
+    def written(self) -> int:
+        """Bytes that were given to the connection since it began."""
 
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken yet."""
+
+    def hang_up(self) -> Taken | None:
+        """Ends the connection at once; what the kernel had taken, None where that is not known."""
 
     async def finish(self, data: bytes) -> None:
         """Sends the last part and ends the stream properly."""
@@ -324,6 +332,9 @@ class Pipeline:
             return
         route, completion = answered
         usage = completion.usage or await self._counter.of_answer(request, admitted.facts, completion.texts)
+        if interrupt.reason is not None:  # it left while its answer was counted
+            await self._fail(admitted, interrupt.reason, interrupt.reason, usage)
+            return
         end = End(usage=usage, generated=usage, outcome="ok", route=route)
         settlement = self._settler.draw_up(admitted.hold, end)
         body = encode_completion(
@@ -335,7 +346,9 @@ class Pipeline:
             cost_cents=cents(settlement.charge),
         )
         await self._settle(admitted, settlement, client.keep(body))
-        await client.answer(body, settlement.charge)
+        if not await client.answer(body, settlement.charge) and settlement.charge:
+            with suppress(StoreError):  # it is tried again
+                await self._settler.refund(admitted.hold, settlement.charge, GONE)
 
     # ------------------------------------------------------------ deliver, settle: a stream
 
@@ -389,6 +402,7 @@ class Pipeline:
         client, delivery = stream.client, stream.delivery
         state: StreamState = "completed"
         batch = first
+        delivery.last_at = self._clock.monotonic()
         try:
             with stream.interrupt:
                 while True:
@@ -397,29 +411,38 @@ class Pipeline:
                     if data:
                         if not await client.write(data):
                             return "client_disconnect"
-                        delivery.note_written(batch, len(data), client.unsent(), self._clock.monotonic())
+                        delivery.note_written(batch, data, client.written(), client.unsent(), self._clock.monotonic())
                     batch = await anext(rest)
         except StopAsyncIteration:
             pass  # the provider's own end
         except Cut as cut:
             state = cut.reason
+            if state == "provider_error":
+                self._broke_off(stream, Unavailable("took too long, or sent no event for too long"))
         except ProviderFault as fault:
-            log.warning("%s: %s broke off: %s", stream.hold.id, stream.route, fault.detail)
+            self._broke_off(stream, fault)
             state = "provider_error"
         finally:
             await rest.aclose()
         # What followed the last finish reason could only have been the count.
         return "completed" if delivery.complete else state
 
+    def _broke_off(self, stream: LiveStream, fault: ProviderFault) -> None:
+        route = stream.route
+        if route is not None:
+            log.warning("%s: %s/%s broke off: %s", stream.hold.id, route.provider, route.model, fault.detail)
+            self._attempts.broke_off(route, fault)
+
     async def _end_of(self, admitted: Admitted, stream: LiveStream, state: StreamState) -> Settlement:
         """The settlement of a stream that ended like this, by what was delivered of it."""
         request, facts, delivery = admitted.call.request, admitted.facts, stream.delivery
-        generated = delivery.usage
+        generated, taken = delivery.usage, None
         if state == "completed":
             usage = delivery.usage or await self._counter.of_answer(request, facts, delivery.texts)
         else:
             if state == "client_disconnect":
-                delivery.forget_unsent()
+                taken = stream.client.hang_up()
+                delivery.forget_unsent(taken)
             usage = await self._counter.of_cut(request, facts, delivery)
             if generated is None and state != "provider_error":
                 generated = self._unseen(admitted, stream.started, usage)
@@ -429,6 +452,7 @@ class Pipeline:
             outcome="ok" if state == "completed" else "cut" if usage.output else "failed",
             stream_state=state,
             error_code=ProviderError.code if state == "provider_error" else None,
+            acknowledged_bytes=taken.acknowledged if taken else None,
             route=stream.route,
             ttft_ms=stream.ttft_ms,
         )

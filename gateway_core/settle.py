@@ -40,6 +40,10 @@ _NOTHING = Units(0)
 BILLED_UPSTREAM = Rates("upstream", "1", *[_NOTHING] * 8)
 """The rates of a call that another gateway bills: here it costs nothing, and that gateway sends its record."""
 
+UNKNOWN = "the answer was withheld, because its ledger row was not known to be written"
+GONE = "the client was gone when its answer was ready"
+"""Why a charge is given back."""
+
 RECOVERED_AT_ONCE = 256
 LEAST_OUTPUT = 16
 """A cap that affords fewer output tokens than this refuses the call rather than cutting its answer to nothing."""
@@ -53,6 +57,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     stream_state: StreamState | None = None
     error_code: str | None = None
+    #: Bytes of a cut stream that its client acknowledged, where that is known.
+    acknowledged_bytes: int | None = None
     #: Who served it; None where nobody did.
     route: Route | None = None
     ttft_ms: int | None = None
@@ -64,6 +70,7 @@ class Settler:
     def __init__(self, store: Store, dispatch: Dispatch, tokens: Tokens, clock: Clock) -> None:
         self._store = store
         self._unsettled: dict[str, tuple[Settlement, KeptAnswer | None]] = {}
+        self._refunds: dict[str, Adjustment] = {}
         self._dispatch = dispatch
         self._tokens = tokens
         self._clock = clock
@@ -164,6 +171,7 @@ class Settler:
             outcome=end.outcome,
             stream_state=end.stream_state,
             error_code=end.error_code,
+            acknowledged_bytes=end.acknowledged_bytes,
             provider=end.route.provider if end.route else "",
             upstream_model=end.route.model if end.route else "",
             latency_ms=max(0, now - hold.started_at),
@@ -194,8 +202,10 @@ class Settler:
         The answer of a plain call was withheld then, so it is settled at 0. Where its first settlement has landed
         after all, what it charged is given back by a refund: a row is never changed.
         """
-        if not self._unsettled or not await self._store.ready():
+        if not (self._unsettled or self._refunds) or not await self._store.ready():
             return
+        with suppress(StoreError):
+            await self._give_back()
         for settlement, answer in list(self._unsettled.values()):
             hold = settlement.hold
             try:
@@ -205,7 +215,7 @@ class Settler:
                     else self._store.ledger.settle(_withheld(settlement))
                 )
                 if not hold.stream and settled.charge:
-                    await self._refund(hold, settled.charge)
+                    await self.refund(hold, settled.charge, UNKNOWN)
                 if not hold.stream and answer is not None:
                     await self._store.answers.forget(answer.place.scope, answer.place.key, hold.id)
             except StoreError:
@@ -213,20 +223,27 @@ class Settler:
             del self._unsettled[hold.id]
             log.warning("%s: settled after a failed commit", hold.id)
 
-    async def _refund(self, hold: Hold, charge: Units) -> None:
+    async def refund(self, hold: Hold, charge: Units, why: str) -> None:
+        """Gives back what a call was charged whose answer nobody got. Where that raises StoreError it is tried again."""
         refund = Adjustment(
             id=f"adj_{hold.id.removeprefix('req_')}",
             account_id=hold.account_id,
             month=hold.month,
             kind="refund",
             amount=Units(-charge),
-            why="the answer was withheld, because its ledger row was not known to be written",
+            why=why,
             who="gateway",
             at=self._clock.now_ms(),
             refers_to=hold.id,
         )
-        with suppress(Conflict):  # made by an attempt before this one
-            await self._store.adjustments.add(refund)
+        self._refunds[refund.id] = refund
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        for refund in list(self._refunds.values()):
+            with suppress(Conflict):  # made by an attempt before this one
+                await self._store.adjustments.add(refund)
+            self._refunds.pop(refund.id, None)
 
     # ------------------------------------------------------------ what a dead process left open
 

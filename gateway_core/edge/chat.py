@@ -3,15 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
+from gateway_core.delivery import Taken
 from gateway_core.edge.access import Access
 from gateway_core.edge.errors import Headers, error_object
 from gateway_core.edge.guard import ClientGone, idempotency_key_of, read_body
-from gateway_core.edge.host import REQUEST_ID, TRANSPORT, Host
+from gateway_core.edge.host import CONNECTION, REQUEST_ID, Host
 from gateway_core.errors import GatewayError, InternalError, RateLimited
 from gateway_core.interrupt import Interrupt
 from gateway_core.money import Units, cents
@@ -19,6 +20,9 @@ from gateway_core.ports import KeptAnswer
 from gateway_core.types import Credentials, LimitState
 from gateway_core.wire.chat import error_event
 from gateway_core.wire.ratelimit import headers as ratelimit_headers
+
+if TYPE_CHECKING:
+    from gateway_core.edge.protocol import GuardedProtocol
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +104,10 @@ class ChatClient:
         self._scope = scope
         self._receive = receive
         self._send = send
-        #: The server's transport, where it is ours: knows at once that a connection is lost.
-        self._transport: Any = scope.get("extensions", {}).get(TRANSPORT)
+        #: The server's connection, where it is ours: knows at once that it is lost, and what was sent.
+        self._connection: GuardedProtocol | None = scope.get("extensions", {}).get(CONNECTION)
+        self._before = 0 if self._connection is None else self._connection.written
+        self._written = 0
         self._interrupt: Interrupt | None = None
         self._watcher: asyncio.Future[Message] | None = None
         self._gone = False
@@ -149,8 +155,10 @@ class ChatClient:
         """The answer that follows is that call's."""
         self._replayed = self._endpoint.replayed(request_id)
 
-    async def answer(self, body: bytes, charge: Units) -> None:
-        """Sends a whole answer."""
+    async def answer(self, body: bytes, charge: Units) -> bool:
+        """Sends a whole answer; False where the connection was gone."""
+        if self._lost():
+            return False
         headers = self.known_headers()
         headers += (
             (b"content-type", b"application/json"),
@@ -159,21 +167,44 @@ class ChatClient:
         )
         self.started = True
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        before = self.written()
         await self._send({"type": "http.response.body", "body": body})
+        return self._wrote(before, body)
 
     async def write(self, data: bytes) -> bool:
-        """Sends a part of a stream, its head first; False where the connection is gone."""
+        """Sends a part of a stream, its head first; False where the connection is gone and nothing was written."""
         if self._lost():
             return False
+        before = self.written()
         if not self.started:
             self.started = True
             await self._send({"type": "http.response.start", "status": 200, "headers": self._stream_headers()})
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        return not self._lost()
+        return self._wrote(before, data)
+
+    def _wrote(self, before: int, data: bytes) -> bool:
+        # The server's send() says nothing after a disconnect: look at what was written, not at what it returns.
+        if self._connection is not None:
+            return self._connection.written > before
+        self._written += len(data)
+        return not self._gone
+
+    def written(self) -> int:
+        """Bytes that were given to the connection since it began."""
+        return self._written if self._connection is None else self._connection.written
 
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken yet."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return 0 if self._connection is None else self._connection.unsent()
+
+    def hang_up(self) -> Taken | None:
+        """Ends the connection at once; what the kernel had taken, None where that is not known."""
+        connection = self._connection
+        if connection is None:
+            return None
+        connection.hang_up()
+        acknowledged = connection.acknowledged
+        return Taken(connection.taken, None if acknowledged is None else max(0, acknowledged - self._before))
 
     async def finish(self, data: bytes) -> None:
         """Sends the last part and ends the stream."""
@@ -187,8 +218,7 @@ class ChatClient:
         await self.finish(self._endpoint.event(error, self.request_id))
 
     def _lost(self) -> bool:
-        # The server's send() says nothing after a disconnect: look at the transport, not at what it returns.
-        return self._gone or (self._transport is not None and self._transport.is_closing())
+        return self._gone or (self._connection is not None and self._connection.is_closing())
 
     def known_headers(self) -> Headers:
         """Tier and limits, as far as they are known."""

@@ -15,8 +15,8 @@ from gateway_core.tokens import Tokens
 REQUEST_ID = "spl.request_id"
 """Where a scope has the id of its request."""
 
-TRANSPORT = "spl.transport"
-"""Where our server puts the connection's transport among a scope's extensions."""
+CONNECTION = "spl.connection"
+"""Where our server puts the connection among a scope's extensions."""
 
 
 class Host(Protocol):

@@ -5,16 +5,20 @@ There is no timer for each connection: the server looks at every connection's `d
 
 import asyncio
 import http
+import logging
 import math
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway_core.config import ServerConfig
 from gateway_core.edge.errors import render
-from gateway_core.edge.host import TRANSPORT
+from gateway_core.edge.host import CONNECTION
+from gateway_core.edge.tcp import sent_and_acknowledged
 from gateway_core.errors import InvalidRequest
 from gateway_core.ids import request_id
+
+log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
 SWEEP_SECONDS = 0.5
@@ -26,17 +30,25 @@ class HeadTooLarge(Exception):
     """The request's head passes the cap; raised through the parser, which ends the connection."""
 
 
+class Connection(Protocol):
+    """One that counts what is written to it."""
+
+    #: Bytes that were given to its transport.
+    written: int
+
+
 class OneWrite:
     """A transport for one answer, which keeps its head until the first bytes follow: one system call, one packet.
 
     Where none follow at once the head goes out alone.
     """
 
-    __slots__ = ("_head", "_head_is_next", "_loop", "_transport", "is_closing")
+    __slots__ = ("_connection", "_head", "_head_is_next", "_loop", "_transport", "is_closing")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, connection: "Connection") -> None:
         self._transport = transport
         self._loop = loop
+        self._connection = connection
         self._head = b""
         self._head_is_next = True
         self.is_closing = transport.is_closing
@@ -49,12 +61,18 @@ class OneWrite:
             self._head_is_next, self._head = False, data
             self._loop.call_soon(self.flush)
             return
-        self._transport.write(data)
+        self._pass_on(data)
 
     def flush(self) -> None:
         """Writes what is kept."""
         if self._head:
             data, self._head = self._head, b""
+            self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        # What is written to a connection that is closing may still be sent, or not: nothing is, so that it is known.
+        if not self.is_closing():
+            self._connection.written += len(data)
             self._transport.write(data)
 
     def close(self) -> None:
@@ -82,14 +100,22 @@ class GuardedProtocol(HttpToolsProtocol):
         self._parsing = 0
         self._head_too_large = False
         self._discarded = 0
-        self._extensions: dict[str, Any] = {}
+        self._extensions: dict[str, Any] = {CONNECTION: self}
+        #: Bytes of answers that were given to the transport; of these, what the kernel is known to have taken and what
+        #: the peer acknowledged, as of when the connection was lost.
+        self.written = 0
+        self.taken = 0
+        self.acknowledged: int | None = None
+        self._gone = False
+        #: What the kernel had taken at the last look, and when that last changed.
+        self._progress = 0
+        self._moved = math.inf
 
     # ------------------------------------------------------------ what comes in
 
     def connection_made(self, transport: Any) -> None:
         """A client connected; it has its time to send a request."""
         super().connection_made(transport)
-        self._extensions = {TRANSPORT: transport}
         self.deadline = self.loop.time() + self._patience
 
     def data_received(self, data: bytes) -> None:
@@ -121,7 +147,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.deadline = self.loop.time() + self._patience
         super().on_headers_complete()
         # The answer begins in the task that was just made, so nothing is written yet.
-        self.cycle.transport = OneWrite(self.transport, self.loop)  # type: ignore[assignment]  # all that a cycle uses
+        self.cycle.transport = OneWrite(self.transport, self.loop, self)  # type: ignore[assignment]  # all that a cycle uses
 
     def on_body(self, body: bytes) -> None:
         """A part of the body; of a refused one, something to throw away, up to a bound."""
@@ -146,6 +172,63 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _head_size(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+
+    # ------------------------------------------------------------ what became of what went out
+
+    def is_closing(self) -> bool:
+        """Whether the client can be told anything more."""
+        closing: bool = self.transport.is_closing()
+        return closing
+
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        waiting: int = self.transport.get_write_buffer_size()
+        return waiting
+
+    def hang_up(self) -> None:
+        """Ends the connection at once; what waits in the process is not sent."""
+        closing = self.is_closing()
+        if not closing:
+            self.taken = max(self.taken, self.written - self.unsent())
+        # One that closes is not lost yet where its end was noticed by a write: the socket is still there.
+        self._look_at_socket()
+        if not closing:
+            self.transport.abort()
+
+    def eof_received(self) -> None:
+        """The client says no more. Where it waits for an answer it has left: nothing more of it is sent."""
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn says that there always is one
+        if cycle is not None and not cycle.response_complete:
+            self.hang_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone. Its socket is still there, and knows what it has sent."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._look_at_socket()
+        self._gone = True
+        super().connection_lost(exc)
+
+    def _look_at_socket(self) -> None:
+        if self._gone:
+            return  # its file's number may be another connection's by now
+        told = sent_and_acknowledged(self.transport.get_extra_info("socket"))
+        if told is not None:
+            self.taken = max(self.taken, min(told[0], self.written))
+            self.acknowledged = min(told[1], self.written)
+
+    def look(self, now: float) -> None:
+        """One look at the connection's deadline, and at whether the client takes what waits for it."""
+        if self.deadline < now:
+            self.expire()
+            return
+        waiting = self.unsent()
+        if not waiting or self.written - waiting != self._progress:
+            self._progress, self._moved = self.written - waiting, now
+        elif now - self._moved >= self._server_config.stall_seconds:
+            log.info("a client took nothing for %g s: its connection is closed", self._server_config.stall_seconds)
+            self.hang_up()
+            self.transport.abort()  # also where it was closing, and waited for the client to take the rest
 
     # ------------------------------------------------------------ refusals of the connection itself
 

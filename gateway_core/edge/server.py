@@ -189,8 +189,8 @@ class _Server(uvicorn.Server):
     def _sweep(self) -> None:
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
-            if isinstance(connection, GuardedProtocol) and connection.deadline < now:
-                connection.expire()
+            if isinstance(connection, GuardedProtocol):
+                connection.look(now)
 
 
 def _raise_file_limit() -> None:

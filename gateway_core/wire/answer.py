@@ -63,6 +63,15 @@ def encode_completion(
     return _encode(answer)
 
 
+EVENT_END = b"\n\n"
+"""Ends each event, and stands nowhere else in one."""
+
+
+def is_event(chunk: Chunk) -> bool:
+    """Whether a chunk becomes an event: one without choices is only bookkeeping."""
+    return bool(bytes(chunk.choices).strip(b"[] \r\n\t"))
+
+
 class ChunkEncoder:
     """Writes the events of one stream: one id, one time and one model in all of them."""
 
@@ -82,12 +91,11 @@ class ChunkEncoder:
         pieces: list[bytes] = []
         head = self._head
         for chunk in chunks:
-            choices = _one_line(chunk.choices)
-            if choices.strip(b"[ ]"):
+            if is_event(chunk):
                 if chunk.extra != self._extra:
                     self._extra = chunk.extra
                     self._end = _fields(chunk.extra) + self._tail
-                pieces += (head, choices, self._end)
+                pieces += (head, _one_line(chunk.choices), self._end)
         return b"".join(pieces)
 
     def usage(

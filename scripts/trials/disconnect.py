@@ -43,10 +43,11 @@ max_output_tokens = 100000
 tokenizer = "o200k_base"
 """
 #: How the provider sends: word by word, all at once, and far more than any buffer takes.
+#: It counts nothing itself: its scripted counts are of words, and nothing is billed beyond a provider's count.
 SCRIPTS: dict[str, dict[str, Any]] = {
-    "steady": {"words": 80, "gap_ms": 4},
-    "burst": {"words": 200},
-    "flood": {"words": 12_000},
+    "steady": {"words": 80, "gap_ms": 4, "usage": "none"},
+    "burst": {"words": 200, "usage": "none"},
+    "flood": {"words": 12_000, "usage": "none"},
 }
 Way = Literal["fin", "rst", "half_close", "stall"]
 WAYS: tuple[Way, ...] = ("fin", "rst", "half_close", "stall")

@@ -12,12 +12,14 @@ class Recorder(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[Any] = []
+        self.closing = False
+        self.written = 0
 
     def write(self, data: Any) -> None:
         self.calls.append(data)
 
     def is_closing(self) -> bool:
-        return False
+        return self.closing
 
     def close(self) -> None:
         self.calls.append("closed")
@@ -25,7 +27,7 @@ class Recorder(asyncio.Transport):
 
 def made() -> tuple[Recorder, OneWrite]:
     recorder = Recorder()
-    return recorder, OneWrite(recorder, asyncio.get_running_loop())
+    return recorder, OneWrite(recorder, asyncio.get_running_loop(), recorder)
 
 
 async def test_head_and_body_are_one_write() -> None:
@@ -60,3 +62,13 @@ async def test_asking_for_the_body_is_no_head() -> None:
     transport.write(b"head ")
     transport.write(b"body")
     assert recorder.calls == [b"HTTP/1.1 100 Continue\r\n\r\n", b"head body"]
+
+
+async def test_what_is_given_to_the_connection_is_counted_and_nothing_goes_to_one_that_closes() -> None:
+    recorder, transport = made()
+    for data in (b"head ", b"body ", b"more"):
+        transport.write(data)
+    assert recorder.written == 14
+    recorder.closing = True
+    transport.write(b"lost")
+    assert (recorder.written, len(recorder.calls)) == (14, 2)
