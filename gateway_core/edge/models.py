@@ -109,8 +109,10 @@ class ModelEndpoints:
         )
 
     def _tiers(self, facts: ModelFacts) -> list[str]:
-        """The tiers that this gateway has and that may use the model."""
-        return sorted(tier for tier in self._host.plugins.tiers if may_use(facts, tier))
+        """The tiers that may use the model: those that it names, else those that this gateway is configured for."""
+        config = self._services.config
+        used = facts.tiers if facts.tiers is not None else {config.bearers.user_key, *config.tiers}
+        return sorted(tier for tier in self._host.plugins.tiers if tier in used and may_use(facts, tier))
 
 
 def _listed(facts: ModelFacts) -> dict[str, Any]:

@@ -203,7 +203,7 @@ def test_a_plugin_that_is_removed_takes_its_tier_and_nothing_else(
 ) -> None:
     others = [each for each in TIERS if each != removed]
     enabled = ", ".join(f'"{each}"' for each in [*others, "provider-demo", "price-book", "audit-thread"])
-    config = REMOVED.format(enabled=enabled)
+    config = REMOVED.format(enabled=enabled) + "".join(f"[tiers.{each.removeprefix('tier-')}]\n" for each in others)
     with serving(tmp_path_factory.mktemp("removed") / "home", config=config) as gateway:
         listed = json.loads(gateway.spl("plugins", "-o", "json"))
         assert {each["name"]: each["state"] for each in listed}[removed] == "off"
