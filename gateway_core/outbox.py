@@ -51,10 +51,21 @@ class Outbox:
     """Delivers every account's records to every sink that wants them."""
 
     def __init__(
-        self, store: Store, sinks: Iterable[tuple[str, Emit]], clock: Clock, wants: Mapping[str, Wants] | None = None
+        self,
+        store: Store,
+        sinks: Iterable[tuple[str, Emit]],
+        clock: Clock,
+        wants: Mapping[str, Wants] | None = None,
+        *,
+        gather: float = GATHER,
+        look: float = LOOK,
+        attempt: float = ATTEMPT,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._gather = gather
+        self._longest_look = look
+        self._attempt = attempt
         self._lines = [SinkLine(name, emit, (wants or {}).get(name)) for name, emit in sinks]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -128,7 +139,7 @@ class Outbox:
                 await self._until_ready(line)
                 for account_id in line.queue.take(AT_ONCE):
                     deliveries.create_task(self._deliver(line, account_id))
-                await asyncio.sleep(GATHER)
+                await asyncio.sleep(self._gather)
 
     async def _until_ready(self, line: SinkLine) -> None:
         """Waits for something new, for the first account whose pause is over, or for other wants."""
@@ -141,7 +152,7 @@ class Outbox:
             if queue.waiting and len(queue.busy) < AT_ONCE:
                 return
             due = queue.next_due()
-            pause = LOOK if due is None else min(LOOK, max(0.0, due - now))
+            pause = self._longest_look if due is None else min(self._longest_look, max(0.0, due - now))
             # Not wait_for: before Python 3.12 that loses a cancellation which comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -186,7 +197,7 @@ class Outbox:
                 more = len(batch) == BATCH
                 try:
                     for record in batch:
-                        async with asyncio.timeout(ATTEMPT):
+                        async with asyncio.timeout(self._attempt):
                             await line.emit(record)
                         taken = record.sequence
                 finally:
@@ -210,7 +221,7 @@ class Outbox:
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempts - 1, 16))
         # Half of it by chance, so that what failed together does not come back together.
         pause = longest * random.uniform(0.5, 1.0)  # noqa: S311  # jitter is no secret
-        failure = SinkFailure(attempts, _reason(error), self._clock.now_ms() + round(pause * 1000))
+        failure = SinkFailure(attempts, self._reason(error), self._clock.now_ms() + round(pause * 1000))
         line.queue.pause(account_id, failure, self._clock.monotonic() + pause)
         if attempts & (attempts - 1) == 0:  # a sink that is down for a week is no reason to fill the log
             log.warning(
@@ -220,14 +231,13 @@ class Outbox:
         with contextlib.suppress(StoreError):  # a restart then tries sooner, and nothing is lost
             await self._store.records.postpone(line.name, account_id, failure)
 
-
-def _reason(error: BaseException) -> str:
-    """What an operator may read: never an exception's own text, which may repeat a record or an address."""
-    if isinstance(error, OutsideError):
-        return str(error)[:200]
-    if isinstance(error, TimeoutError):
-        return f"took longer than {ATTEMPT:g}s"
-    return "the store" if isinstance(error, StoreError) else type(error).__name__
+    def _reason(self, error: BaseException) -> str:
+        """What an operator may read: never an exception's own text, which may repeat a record or an address."""
+        if isinstance(error, OutsideError):
+            return str(error)[:200]
+        if isinstance(error, TimeoutError):
+            return f"took longer than {self._attempt:g}s"
+        return "the store" if isinstance(error, StoreError) else type(error).__name__
 
 
 def _report(sink: str, behind: list[Behind]) -> SinkReport:
