@@ -35,6 +35,8 @@ def parse_usd(text: str) -> Units:
 
 
 def _plain(units: int, decimals: int) -> str:
+    if not units:
+        return "0"
     sign, units = ("-", -units) if units < 0 else ("", units)
     whole, fraction = divmod(units, 10**decimals)
     digits = f"{fraction:0{decimals}d}".rstrip("0")
