@@ -106,6 +106,7 @@ class ModelEndpoints:
             endpoint=ENDPOINT,
             started_at=now,
             month=month_of(now),
+            address=self._access.credentials(request.scope).address,
         )
 
     def _tiers(self, facts: ModelFacts) -> list[str]:

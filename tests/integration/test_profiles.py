@@ -190,6 +190,9 @@ def test_the_anonymous_tier(openai_upstream: UpstreamHandle, tmp_path: Path) -> 
             answer = chat(gateway, "gemini-flash-1.5", None, stream=number == 0)
             assert (answer.status, answer.headers["x-syncropic-tier"]) == (200, "anonymous")
             assert answer.headers["x-ratelimit-remaining-requests"] == str(4 - number)
+        listed = json.loads(curl(f"{gateway.base_url}/capabilities").text)["data"]
+        (live,) = [each for each in listed if each["available"]]
+        assert (live["requests_per_minute"]["remaining"], live["requests_per_day"]["remaining"]) == (0, 95)
         refused = chat(gateway, "gemini-flash-1.5", None)
         wait = refused.headers["retry-after"]
         assert refused.status == 429
