@@ -109,7 +109,8 @@ class _Welcome:
         secret = await _first_key(self._gateway)
         models = self._gateway.services.models
         model = _TRIED_MODEL if _TRIED_MODEL in models else next(iter(models), None)
-        for line in _lines(url, self._gateway.home.path, secret, model):
+        before = await _needed_first(self._gateway, secret, model) if secret and model else None
+        for line in _lines(url, self._gateway.home.path, secret, model, before):
             click.echo(line)
 
 
@@ -127,7 +128,28 @@ async def _first_key(gateway: "Gateway") -> str | None:
     return secret
 
 
-def _lines(url: str, home: Path, secret: str | None, model: str | None) -> list[str]:
+async def _needed_first(gateway: "Gateway", secret: str, model: str) -> str | None:
+    """The command that the key's account needs before its first call, where its tier asks for a subscription."""
+    from gateway_core.bearers import LOCAL_ACCOUNT
+    from gateway_core.clock import month_of
+    from gateway_core.errors import SubscriptionRequired
+    from gateway_core.types import Call, ChatRequest, Credentials
+
+    principal = await gateway.dispatch.authenticate(Credentials(secret, ""))
+    account = await gateway.services.store.directory.account(principal.account_id) if principal else None
+    if principal is None or account is None:
+        return None
+    now = gateway.services.clock.now_ms()
+    request = ChatRequest(model=model, body={}, size=0)
+    try:
+        gateway.pipeline.allowed(Call("", principal, account, request, "", now, month_of(now)))
+    except SubscriptionRequired:
+        plan = next(iter(gateway.services.config.plans), "NAME")
+        return f"spl subscription start {LOCAL_ACCOUNT} --plan {plan}"
+    return None
+
+
+def _lines(url: str, home: Path, secret: str | None, model: str | None, before: str | None = None) -> list[str]:
     import sys
 
     lines = [f"{style('Base URL', sys.stdout, '1')}  {url}/v1", f"{style('Home', sys.stdout, '1')}      {home}"]
@@ -144,6 +166,7 @@ def _lines(url: str, home: Path, secret: str | None, model: str | None) -> list[
         *lines,
         "",
         "Try it:",
+        *([before] if before else []),
         _curl(
             f"{url}/v1/chat/completions", secret, {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
         ),

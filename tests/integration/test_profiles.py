@@ -1,6 +1,7 @@
 """Both shipped profiles as their callers see them, tier by tier: by curl, and by the OpenAI SDK."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -101,6 +102,18 @@ def test_the_quick_start_on_the_paid_tier(syncropic: ServedGateway, openai_upstr
     )
     sent = openai_upstream.log()[0]["body"]
     assert (sent["store"], sent["max_tokens"]) == (False, 1500)
+
+
+def test_the_first_start_prints_what_its_key_needs_and_a_call_that_works(
+    openai_upstream: UpstreamHandle, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "home", config=managed(openai_upstream), env=environment(openai_upstream)) as gateway:
+        assert gateway.key
+        subscribe, call = gateway.output().rpartition("Try it:\n")[2].strip().splitlines()
+        assert subscribe == "spl subscription start local --plan starter"
+        gateway.spl(*subscribe.split()[1:])
+        done = subprocess.run(["sh", "-c", call], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"]
 
 
 @pytest.mark.parametrize("model", list(PUBLISHED))
