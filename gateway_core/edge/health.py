@@ -34,9 +34,9 @@ class HealthEndpoints:
             "serving": not host.draining,
             "store": await self._store(),
             "providers": bool(host.services.providers),
-            "sinks": bool(host.dispatch.emit_audit),
+            "sinks": bool(host.outbox.sinks) and not host.outbox.failing,
         }
-        # Without a sink records stay in the store and are delivered later: worth knowing, no reason to be taken out.
+        # What no sink takes stays in the store and is delivered later: worth knowing, no reason to be taken out.
         ready = checks["serving"] and checks["store"] and checks["providers"]
         status = "ready" if ready else "draining" if host.draining else "unready"
         return answers.json(

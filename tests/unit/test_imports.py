@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "attempts",
         "delivery",
         "live",
+        "outbox_queue",
         "outbox",
         "settle",
         "losses",
