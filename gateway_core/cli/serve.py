@@ -160,7 +160,7 @@ def _lines(url: str, home: Path, secret: str | None, model: str | None, before: 
         return [
             *lines,
             "",
-            "No model is served yet: give a provider its key; the lines above say which variable it is in.",
+            "No model is served yet: a provider needs its key; the lines above name its variable.",
         ]
     return [
         *lines,
