@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from gateway_core.config import IdempotencyConfig
-from gateway_core.errors import Conflict, GatewayError, IdempotencyKeyReused, InternalError, ProviderError
+from gateway_core.errors import Conflict, GatewayError, IdempotencyKeyReused, InternalError, ProviderError, StoreError
 from gateway_core.home import Home
 from gateway_core.idempotency import PRUNE_EVERY, PRUNED_AT_ONCE, Idempotency
 from gateway_core.keyring import Keyring
 from gateway_core.money import Units
 from gateway_core.pipeline import Listener
 from gateway_core.sealing import Seal
+from gateway_core.settle import Settler
 from gateway_core.store.sqlite import SqliteStore
-from gateway_core.testing import samples
+from gateway_core.testing import answers_suite, samples
 from gateway_core.testing.callers import Caller
 from gateway_core.testing.calls import hold, settlement
 from gateway_core.testing.clock import ManualClock
@@ -160,3 +161,32 @@ async def test_a_store_that_cannot_commit_is_said_so(gateway: Gateway) -> None:
     await gateway.store.close()
     with pytest.raises(GatewayError, match="store cannot be used"):
         await gateway.ask("req_1")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_goes_the_way_of_its_settlement_when_a_commit_fails(
+    gateway: Gateway, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream was delivered, so its settlement is made later, with its answer; a plain answer was withheld."""
+    store, unused = gateway.store, Any
+    settler = Settler(store, unused, unused, gateway.clock)  # type: ignore[arg-type]  # nothing is priced or counted
+    place = answers_suite.place()
+    await store.answers.claim(place)
+    held = hold(place.request_id, stream=stream)
+    await store.ledger.hold(held)
+    await store.ledger.open(held)
+    with monkeypatch.context() as broken:
+        failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        failed.set_exception(StoreError("the disk is full"))
+        broken.setattr(store.ledger, "settle", lambda *_: failed)
+        with pytest.raises(StoreError):
+            await settler.post(settlement(held, 30), answers_suite.kept(place))
+    await asyncio.sleep(0)
+    assert settler.undecided(place.request_id)
+    await settler.retry()
+    assert not settler.undecided(place.request_id)
+    found = await store.answers.claim(answers_suite.place(request_id="req_2"))
+    row = await store.ledger.find(place.request_id)
+    assert row is not None
+    assert (found.answer if found else None, row.settlement.charge) == ((b"sealed", 30) if stream else (None, 0))
+    assert (found is None) is not stream
