@@ -55,7 +55,7 @@ def lines(stream: IO[str] | None) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_fault_1_what_was_acknowledged_before_a_kill_is_there_once(tmp_path: Path, seed: int) -> None:
+def test_01_what_was_acknowledged_before_a_kill_is_there_once(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311  # replayed by its seed
     acknowledged: Counter[str] = Counter()
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_fault_1_what_was_acknowledged_before_a_kill_is_there_once(tmp_path: Pat
     asyncio.run(check(tmp_path, acknowledged))
 
 
-def test_fault_2_a_full_disk_refuses_and_recovers_by_itself(tmp_path: Path) -> None:
+def test_02_a_full_disk_refuses_and_recovers_by_itself(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, LOAD, tmp_path, "full"], capture_output=True, text=True, timeout=60, check=False
     )
@@ -102,7 +102,7 @@ class FlakyBooks(books.Transaction):
 
 
 @pytest.mark.parametrize("faults", [["lost"], ["landed"], ["lost", "landed"], ["landed", "lost"]])
-async def test_fault_3_a_commit_of_unknown_fate_is_tried_again_and_counts_once(
+async def test_03_a_commit_of_unknown_fate_is_tried_again_and_counts_once(
     tmp_path: Path, faults: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[FlakyBooks] = []
@@ -126,7 +126,7 @@ async def test_fault_3_a_commit_of_unknown_fate_is_tried_again_and_counts_once(
     await store.close()
 
 
-async def test_fault_3_a_settlement_that_landed_though_it_failed_is_not_counted_again(
+async def test_03_a_settlement_that_landed_though_it_failed_is_not_counted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[FlakyBooks] = []
@@ -158,7 +158,7 @@ async def test_fault_3_a_settlement_that_landed_though_it_failed_is_not_counted_
 
 
 @pytest.mark.parametrize("damage", ["header", "schema", "pages", "cut"])
-async def test_fault_5_a_damaged_store_refuses_to_start_and_says_how_to_restore(tmp_path: Path, damage: str) -> None:
+async def test_05_a_damaged_store_refuses_to_start_and_says_how_to_restore(tmp_path: Path, damage: str) -> None:
     store = opened(tmp_path)
     await store.open()
     for number in range(300):
@@ -180,7 +180,7 @@ async def test_fault_5_a_damaged_store_refuses_to_start_and_says_how_to_restore(
         await opened(tmp_path).open()
 
 
-async def test_fault_39_a_backup_restored_elsewhere_is_the_store_as_it_was(tmp_path: Path) -> None:
+async def test_39_a_backup_restored_elsewhere_is_the_store_as_it_was(tmp_path: Path) -> None:
     home, other = tmp_path / "home", tmp_path / "other"
     home.mkdir()
     other.mkdir()
@@ -208,7 +208,7 @@ async def test_fault_39_a_backup_restored_elsewhere_is_the_store_as_it_was(tmp_p
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all", b"SQLite format 3\x00" + bytes(5000)])
-def test_fault_39_what_is_no_whole_backup_is_not_restored(tmp_path: Path, content: bytes) -> None:
+def test_39_what_is_no_whole_backup_is_not_restored(tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "copy"
     source.write_bytes(content)
     with pytest.raises(StoreError):

@@ -57,7 +57,7 @@ def head(served: ServedGateway, *lines: str) -> bytes:
     return "\r\n".join(first).encode() + b"\r\n\r\n"
 
 
-def test_a_head_that_does_not_end_is_ended(quick: ServedGateway) -> None:
+def test_15_a_head_that_does_not_end_is_ended(quick: ServedGateway) -> None:
     with connect(quick) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
         answer = all_of(connection)
@@ -81,13 +81,13 @@ def test_blank_lines_do_not_keep_a_connection(quick: ServedGateway) -> None:
         assert all_of(connection) == b""
 
 
-def test_a_dripping_body_is_ended(quick: ServedGateway) -> None:
+def test_15_a_dripping_body_is_ended(quick: ServedGateway) -> None:
     with connect(quick) as connection:
         connection.sendall(head(quick, "content-length: 100") + b'{"model"')
         assert all_of(connection).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_huge_head_is_refused(quick: ServedGateway) -> None:
+def test_15_a_huge_head_is_refused(quick: ServedGateway) -> None:
     for filler in (b"x-a: " + b"a" * 70_000 + b"\r\n", b"x-a: b\r\n" * 9_000, b"x-a: " + b"a" * 1_000_000):
         with connect(quick) as connection:
             try:
@@ -127,7 +127,7 @@ def test_a_body_over_the_cap_gets_its_answer(quick: ServedGateway) -> None:
         assert answer.json()["error"]["code"] == "request_too_large"
 
 
-def test_an_endless_body_is_cut_off(quick: ServedGateway) -> None:
+def test_15_an_endless_body_is_cut_off(quick: ServedGateway) -> None:
     sent = 0
     with connect(quick) as connection:
         connection.sendall(head(quick, "transfer-encoding: chunked"))
@@ -156,7 +156,7 @@ def test_a_connection_is_used_again_after_a_refusal(quick: ServedGateway) -> Non
         assert http.get("/healthz").status_code == 200
 
 
-def test_a_second_server_on_the_home_is_refused(quick: ServedGateway) -> None:
+def test_04_a_second_server_on_the_home_is_refused(quick: ServedGateway) -> None:
     done = subprocess.run(
         [SPL, "--home", quick.home, "serve", "--port", "0"], capture_output=True, text=True, check=False, timeout=60
     )
@@ -202,7 +202,7 @@ def test_more_than_one_worker_is_refused() -> None:
         server.check_workers(2)
 
 
-def test_a_drain_ends_what_runs_and_refuses_what_comes(tmp_path: Path) -> None:
+def test_30_a_drain_ends_what_runs_and_refuses_what_comes(tmp_path: Path) -> None:
     """SIGTERM: not ready, a call that is under way ends, new ones get 503 with Retry-After, and the exit is clean."""
     with serving(tmp_path / "home", config=QUICK) as served:
         headers = {"authorization": f"Bearer {served.key}"}

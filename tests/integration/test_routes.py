@@ -109,13 +109,13 @@ def test_the_list_of_routes_is_this_one(all_routes: tuple[RouteInfo, ...]) -> No
     assert {f"{route.method} {route.path}": route.gate for route in all_routes} == EXPECTED
 
 
-def test_every_route_is_gated_or_on_the_public_list(all_routes: tuple[RouteInfo, ...]) -> None:
+def test_34_every_route_is_gated_or_on_the_public_list(all_routes: tuple[RouteInfo, ...]) -> None:
     assert {f"{route.method} {route.path}" for route in all_routes if route.gate == "public"} == PUBLIC
     assert all(route.summary for route in all_routes)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_each_gate_lets_in_whom_it_names(
+def test_34_each_gate_lets_in_whom_it_names(
     name: str, running_server: ServedGateway, bearers: dict[str, dict[str, str]]
 ) -> None:
     method, path = name.split()

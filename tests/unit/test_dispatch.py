@@ -97,7 +97,7 @@ async def test_a_refusal_passes_as_it_is_and_nobody_else_is_asked(hook: str) -> 
 @pytest.mark.parametrize(
     "failure", [ValueError("sk-secret-bearer"), ProviderFault("sk-secret-bearer"), KeyError("sk-secret-bearer")]
 )
-async def test_fault_27_a_plugin_that_raises_fails_closed_and_is_named(
+async def test_27_a_plugin_that_raises_fails_closed_and_is_named(
     hook: str, failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     compiled = dispatch(plugin(**answering(None)), plugin(**answering(failure)), plugin(**answering(GOOD[hook])))
@@ -127,7 +127,7 @@ async def test_fault_27_a_plugin_that_raises_fails_closed_and_is_named(
         ("price", Cost(True, Units(0), samples.rates())),  # type: ignore[arg-type]  # what a careless plugin does
     ],
 )
-async def test_fault_27_a_wrong_answer_fails_closed_and_is_named(
+async def test_27_a_wrong_answer_fails_closed_and_is_named(
     hook: str, answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     compiled = dispatch(plugin(**answering(answer)), plugin(**answering(GOOD[hook])))
@@ -136,7 +136,7 @@ async def test_fault_27_a_wrong_answer_fails_closed_and_is_named(
     assert f"plugin p0 failed in {hook}: its answer, a {type(answer).__name__}, is not one" in caplog.text
 
 
-async def test_fault_27_authenticate_that_hangs_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+async def test_27_authenticate_that_hangs_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     cleaned = []
 
     async def authenticate(self: Any, credentials: Credentials) -> Principal | None:

@@ -103,7 +103,7 @@ def test_the_report_says_name_version_distribution_hooks_and_state(install: Inst
         (GOOD.replace("@hookimpl", "@hookimpl(tryfirst=True)"), "@hookimpl(tryfirst=True) is not supported"),
     ],
 )
-def test_fault_27_a_bad_plugin_that_nothing_names_is_reported_and_left_out(
+def test_27_a_bad_plugin_that_nothing_names_is_reported_and_left_out(
     install: Install, source: str, reason: str
 ) -> None:
     install("bad", source)
@@ -121,7 +121,7 @@ def test_fault_27_a_bad_plugin_that_nothing_names_is_reported_and_left_out(
         ({"providers": {"p": {"plugin": "bad"}}}, "a provider"),
     ],
 )
-def test_fault_27_a_bad_plugin_that_the_configuration_names_stops_the_start(
+def test_27_a_bad_plugin_that_the_configuration_names_stops_the_start(
     install: Install, tables: dict[str, object], where: str
 ) -> None:
     install("bad", "import surely_not_there")
@@ -137,7 +137,7 @@ def test_fault_27_a_bad_plugin_that_the_configuration_names_stops_the_start(
         ({"providers": {"p": {"plugin": "prove"}}}, r"providers\.p\.plugin"),
     ],
 )
-def test_fault_27_a_plugin_that_is_named_and_missing_stops_the_start_with_the_nearest(
+def test_27_a_plugin_that_is_named_and_missing_stops_the_start_with_the_nearest(
     install: Install, tables: dict[str, object], key: str
 ) -> None:
     install("probe")

@@ -151,7 +151,7 @@ def test_a_thread_that_is_none_is_refused(operator: Caller) -> None:
     assert operator.get("/v1/threads/usage/records", status=400)["error"]["param"] == "thread"
 
 
-def test_a_record_from_elsewhere_is_stored_once(operator: Caller, owner: Caller, account: str) -> None:
+def test_29_a_record_from_elsewhere_is_stored_once(operator: Caller, owner: Caller, account: str) -> None:
     """Fault 29: delivered three times, it is one."""
     writer = operator.mint("records:write", account=account)
     content = b'{"id": "rec_1", "body": {"model": "x",  "cost_usd": "0.1"}}'
