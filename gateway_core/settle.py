@@ -224,7 +224,7 @@ class Settler:
             log.warning("%s: settled after a failed commit", hold.id)
 
     async def refund(self, hold: Hold, charge: Units, why: str) -> None:
-        """Gives back what a call was charged whose answer nobody got. Where that raises StoreError it is tried again."""
+        """Gives back what a call was charged whose answer nobody got. Tried again where it raises StoreError."""
         refund = Adjustment(
             id=f"adj_{hold.id.removeprefix('req_')}",
             account_id=hold.account_id,
