@@ -135,6 +135,9 @@ async def _needed_first(gateway: "Gateway", secret: str, model: str) -> str | No
     from gateway_core.errors import SubscriptionRequired
     from gateway_core.types import Call, ChatRequest, Credentials
 
+    plan = next(iter(gateway.services.config.plans), None)
+    if plan is None:
+        return None
     principal = await gateway.dispatch.authenticate(Credentials(secret, ""))
     account = await gateway.services.store.directory.account(principal.account_id) if principal else None
     if principal is None or account is None:
@@ -144,7 +147,6 @@ async def _needed_first(gateway: "Gateway", secret: str, model: str) -> str | No
     try:
         gateway.pipeline.allowed(Call("", principal, account, request, "", now, month_of(now)))
     except SubscriptionRequired:
-        plan = next(iter(gateway.services.config.plans), "NAME")
         return f"spl subscription start {LOCAL_ACCOUNT} --plan {plan}"
     return None
 
