@@ -127,7 +127,6 @@ class Admitted(msgspec.Struct, frozen=True):
     hold: Hold
     #: An output limit to send upstream, where a cap binds.
     output_limit: int | None
-    unmetered: bool
 
 
 class Pipeline:
@@ -258,7 +257,7 @@ class Pipeline:
             self._limiter.cancel(reservation)
             client.limits = await self._limiter.peek(terms.windows)
             raise
-        return Admitted(call, facts, routes, reservation, hold, limit, terms.unmetered)
+        return Admitted(call, facts, routes, reservation, hold, limit)
 
     def allowed(self, call: Call) -> tuple[ModelFacts, Terms]:
         """The model that a call names and the terms it has there, or the refusal: for endpoints that only look."""
