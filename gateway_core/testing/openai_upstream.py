@@ -83,6 +83,10 @@ class OpenAIUpstream:
             goes_on = await sending
         except asyncio.CancelledError:
             return False
+        except ConnectionError:
+            if entry["state"] == "open":  # the write met its end before the read did
+                entry["state"] = "client_gone"
+            raise
         if entry["state"] == "open":
             entry["state"] = "answered"
         return goes_on
