@@ -131,18 +131,27 @@ class ChatClient:
     def watch(self, interrupt: Interrupt) -> None:
         """Cuts the call when the client goes."""
         self._interrupt = interrupt
-        self._watcher = asyncio.ensure_future(self._receive())
-        self._watcher.add_done_callback(self._went)
+        if self._connection is not None:
+            self._connection.watch(self._went)
+        else:
+            self._watcher = asyncio.ensure_future(self._receive())
+            self._watcher.add_done_callback(self._received)
 
-    def _went(self, watcher: "asyncio.Future[Message]") -> None:
-        if not watcher.cancelled() and self._interrupt is not None:
+    def _received(self, watcher: "asyncio.Future[Message]") -> None:
+        if not watcher.cancelled():
+            self._went()
+
+    def _went(self) -> None:
+        if self._interrupt is not None:
             self._gone = True
             self._interrupt.cut("client_disconnect")
 
     def forget(self) -> None:
         """The call is over."""
         self._interrupt = None
-        if self._watcher is not None and not self._watcher.done():
+        if self._connection is not None:
+            self._connection.forget(self._went)
+        elif self._watcher is not None and not self._watcher.done():
             self._watcher.cancel()
 
     # ------------------------------------------------------------ out

@@ -7,6 +7,7 @@ import asyncio
 import http
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -107,6 +108,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.taken = 0
         self.acknowledged: int | None = None
         self._gone = False
+        self._on_gone: Callable[[], None] | None = None
         #: What the kernel had taken at the last look, and when that last changed.
         self._progress = 0
         self._moved = math.inf
@@ -185,6 +187,18 @@ class GuardedProtocol(HttpToolsProtocol):
         waiting: int = self.transport.get_write_buffer_size()
         return waiting
 
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        """Calls that once when the connection is lost. A task that waits for it would cost 6 µs a call."""
+        if self._gone:
+            on_gone()
+        else:
+            self._on_gone = on_gone
+
+    def forget(self, on_gone: Callable[[], None]) -> None:
+        """That one wants to know no more; a later request's on the same connection still does."""
+        if self._on_gone == on_gone:
+            self._on_gone = None
+
     def hang_up(self) -> None:
         """Ends the connection at once; what waits in the process is not sent."""
         closing = self.is_closing()
@@ -208,6 +222,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._look_at_socket()
         self._gone = True
         super().connection_lost(exc)
+        on_gone, self._on_gone = self._on_gone, None
+        if on_gone is not None:
+            on_gone()
 
     def _look_at_socket(self) -> None:
         if self._gone:
