@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway_core import jwt
+from gateway_core import heads, jwt
 from gateway_core.errors import ConfigError, Conflict
 from gateway_core.files import write_atomic
+from gateway_core.heads import SignedHead
 from gateway_core.home import Home
 from gateway_core.ids import new_id
 from gateway_core.keyring import Keyring
@@ -110,6 +111,12 @@ class Signer:
             now_ms=self._clock.now_ms(),
             seconds=seconds,
         )
+
+    def sign_head(self, account_id: str, sequence: int, hash_: str) -> tuple[str, dict[str, str]]:
+        """Where an account's chain ends, as a signed token, and the public key that verifies it."""
+        key = self.current().key
+        head = SignedHead(self.instance_id, account_id, sequence, hash_, self._clock.now_ms() // 1000)
+        return heads.sign(key, head), jwt.public_jwk(key)
 
     def source(self, purpose: jwt.Purpose, audience: str, scope: str) -> KeySource:
         """Bearers for one audience: each call gives one that is good for minutes at least."""

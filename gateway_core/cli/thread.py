@@ -9,6 +9,7 @@ import click
 from gateway_core.cli.options import INSTANT, MONTH, connected, output_option
 from gateway_core.cli.output import Column, chosen, listing, when
 from gateway_core.cli.target import Target
+from gateway_core.cli.thread_chain import head, verify
 from gateway_core.clock import month_bounds
 
 if TYPE_CHECKING:
@@ -58,9 +59,13 @@ class _Query(NamedTuple):
     limit: int | None
 
 
-@click.group(short_help="Read threads of records.")
+@click.group(short_help="Read threads of records, and check them.")
 def thread() -> None:
-    """Read threads of records: th_audit_api_usage has one for each call."""
+    """Read threads of records, and check them: th_audit_api_usage has one for each call."""
+
+
+thread.add_command(head)
+thread.add_command(verify)
 
 
 @thread.command(short_help="Print a thread's records, oldest first.")

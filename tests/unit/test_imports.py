@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "config", "config_decode", "config_checks"),
     (
         "audit",
+        "chain",
         "pricing",
         "request_policy",
         "plans",
@@ -27,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "keyring",
         "eddsa",
         "jwt",
+        "heads",
         "key_sets",
         "signing",
         "sealing",

@@ -15,6 +15,7 @@ from gateway_core.hookspecs import API, hookimpl
 from gateway_core.ports import Endpoint
 from gateway_core.services import Services
 from gateway_core.types import Account, Principal, Record
+from spl_audit_thread.chain import Chains
 from spl_audit_thread.pull import Puller
 from spl_audit_thread.query import PLACE, checked, record_query
 from spl_audit_thread.remote import Pusher
@@ -93,6 +94,7 @@ class Plugin:
                 threads.pull,
                 "All records of an instance's account, to fetch.",
             ),
+            *Chains(services, threads.account_id).endpoints(),
         ]
 
     @hookimpl
@@ -115,7 +117,7 @@ class _Threads:
     async def read(self, request: Request, principal: Principal | None) -> Response:
         """A page of records."""
         parameters = checked(request.query_params.multi_items())
-        account_id = await self._account_id(parameters.get("account"), principal)
+        account_id = await self.account_id(parameters.get("account"), principal)
         query = record_query(parameters, account_id, _thread(request))
         size = query.limit
         records = await self._services.store.records.read(msgspec.structs.replace(query, limit=size + 1))
@@ -142,7 +144,8 @@ class _Threads:
         record = await records.append(principal.account_id, thread, sent.id, bytes(sent.body), principal.bearer_id)
         return _json(_described(record), 201 if record.sequence > last else 200)
 
-    async def _account_id(self, name: str | None, principal: Principal | None) -> str:
+    async def account_id(self, name: str | None, principal: Principal | None) -> str:
+        """Whose records these are: the caller's own, or for an operator those of the account that is named."""
         if principal is None:
             raise InsufficientScope("This needs a key with the scope `owner`.")
         if name is None or name == principal.account_id:
