@@ -54,9 +54,11 @@ class TooFewFiles(Exception):
 @contextmanager
 def soaked(folder: Path) -> Iterator[tuple[ServedGateway, str]]:
     """A gateway in front of the canned provider, and that one's address."""
-    with canned_upstream() as base_url:
-        with serving(folder / "home", config=CONFIG.format(base_url=base_url)) as gateway:
-            yield gateway, base_url
+    with (
+        canned_upstream() as base_url,
+        serving(folder / "home", config=CONFIG.format(base_url=base_url)) as gateway,
+    ):
+        yield gateway, base_url
 
 
 def memory(gateway: ServedGateway) -> int:
@@ -158,7 +160,9 @@ class _Listener(asyncio.Protocol):
         self._sent = sent
         self._last = b""
         self.events = 0
-        self.done = asyncio.get_running_loop().create_future()
+        self._awaited = 0
+        self._reached = asyncio.Event()
+        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asks."""
@@ -169,10 +173,21 @@ class _Listener(asyncio.Protocol):
         """Counts."""
         self.events += data.count(b"data: ")
         self._last = (self._last + data)[-64:]
+        if self.events >= self._awaited:
+            self._reached.set()
+
+    async def heard_of(self, events: int) -> None:
+        """Returns when so many events have come. Raises AssertionError where the stream was dropped before."""
+        self._awaited = events
+        if self.events < events:
+            self._reached.clear()
+            await self._reached.wait()
+        assert not self.done.done(), "a stream was dropped"
 
     def connection_lost(self, _: Exception | None) -> None:
         """The end: whether it was a proper one."""
         self.done.set_result(b"data: [DONE]\n\n" in self._last)
+        self._reached.set()
 
 
 def allow_files(streams: int) -> None:
@@ -197,9 +212,7 @@ async def _open(gateway: ServedGateway, count: int) -> list[_Listener]:
             for _ in range(min(OPENING, count - len(listeners)))
         ]
         listeners += [listener for _, listener in await asyncio.gather(*some)]
-        while any(listener.events < 1 for listener in listeners[-OPENING:]):
-            assert not any(listener.done.done() for listener in listeners), "a stream was dropped"
-            await asyncio.sleep(0.01)  # the gateway is another process
+        await asyncio.gather(*(listener.heard_of(1) for listener in listeners[-OPENING:]))
     return listeners
 
 
@@ -207,16 +220,18 @@ async def _held(gateway: ServedGateway, base_url: str, count: int) -> Held:
     before = memory(gateway)
     async with asyncio.timeout(PATIENCE + count / 20):
         listeners = await _open(gateway, count)
-        reached = [listener.events + 3 for listener in listeners]
-        while any(listener.events < least for listener, least in zip(listeners, reached, strict=True)):
-            await asyncio.sleep(0.1)  # as before
+        await asyncio.gather(*(listener.heard_of(listener.events + 3) for listener in listeners))
     with_all = memory(gateway)
     with closing(sqlite3.connect(f"file:{gateway.home / 'store.sqlite3'}?mode=ro", uri=True)) as db:
         checkpoints = db.execute("SELECT count(*) FROM checkpoints").fetchone()[0]
-    end = base_url.removesuffix("/v1") + "/end"
-    with urllib.request.urlopen(end, timeout=PATIENCE):  # noqa: S310  # our own, on loopback
-        ends = await asyncio.wait_for(asyncio.gather(*(listener.done for listener in listeners)), PATIENCE + count / 20)
+    await asyncio.to_thread(_end_all, base_url)
+    ends = await asyncio.wait_for(asyncio.gather(*(listener.done for listener in listeners)), PATIENCE + count / 20)
     return Held(before, with_all, checkpoints, sum(ends), settled(gateway))
+
+
+def _end_all(base_url: str) -> None:
+    with urllib.request.urlopen(base_url.removesuffix("/v1") + "/end", timeout=PATIENCE) as answer:  # noqa: S310  # our own
+        answer.read()
 
 
 def streams(folder: Path, count: int) -> Held:

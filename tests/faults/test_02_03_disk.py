@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from gateway_core.testing.line import Line, line
 from gateway_core.testing.openai_fixture import UpstreamHandle
+from gateway_core.testing.server import PATIENCE
 
 SHIM = r"""
 #define _GNU_SOURCE
@@ -55,9 +57,11 @@ def survives(served: Line, breaks: Break, mends: Break) -> None:
     before = [served.call() for _ in range(5)]
     assert {answer.status_code for answer in before} == {200}
     rows = served.rows()
+    # Its cap affords one call's worst case at a time: a hold that stayed would refuse its next.
+    capped = {False: served.mint(cap_usd="0.015"), True: served.mint(cap_usd="0.015")}
     breaks()
     # The first may reach its provider: that its row cannot be written shows when it is.
-    meanwhile = [served.call(stream=stream) for stream in (False, True)]
+    meanwhile = [served.call(bearer, stream=stream, max_tokens=1000) for stream, bearer in capped.items()]
     asked = len(served.upstream.log())
     assert not served.ready()
     meanwhile += [served.call(stream=stream) for stream in (False, True, False)]
@@ -67,6 +71,8 @@ def survives(served: Line, breaks: Break, mends: Break) -> None:
     assert len(served.upstream.log()) == asked, "a provider was asked for what could not be settled"
     mends()
     served.wait_until_ready()
+    for bearer in capped.values():
+        gives_back(served, bearer)
     after = [served.call() for _ in range(5)]
     assert {answer.status_code for answer in after} == {200}
     ledger = served.rows()
@@ -75,6 +81,15 @@ def survives(served: Line, breaks: Break, mends: Break) -> None:
         row = ledger[answer.headers["x-request-id"]]
         assert cost(answer) == f"{row['charge'] / 10**10:f}".rstrip("0")
     assert served.reconciles()
+
+
+def gives_back(served: Line, bearer: str) -> None:
+    """What was held is given back when the call is settled: once a second that is tried again."""
+    deadline = time.monotonic() + PATIENCE
+    while (answer := served.call(bearer, max_tokens=1000)).status_code != 200:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (402, "quota_exceeded")
+        assert time.monotonic() < deadline, "a hold is never given back"
+        time.sleep(0.1)
 
 
 def settles_the_rest(served: Line, expected: int) -> None:
@@ -101,7 +116,7 @@ def test_02_a_full_disk_refuses_before_the_provider_and_recovers_by_itself(
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
         survives(served, fills, empties)
-        settles_the_rest(served, 15)
+        settles_the_rest(served, 17)
         assert served.gateway.stop() == 0
 
 
@@ -125,7 +140,7 @@ def test_03_an_fsync_that_fails_acknowledges_nothing_and_loses_nothing(
     ):
         for _ in range(2):
             survives(served, flag.touch, flag.unlink)
-        settles_the_rest(served, 30)
+        settles_the_rest(served, 34)
         # What the kernel would have lost with the power: the process is killed while fsync fails, and all is there.
         told = served.call()
         flag.touch()
