@@ -69,6 +69,17 @@ class IdempotencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     max_bytes: Count = 256 * 1024 * 1024
 
 
+class RetentionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[retention]`: days after which something is removed by itself; absent: never. The ledger itself stays."""
+
+    #: Audit records, from the beginning of each chain, and none that a sink is still to be told.
+    records_days: Count | None = None
+    #: Lines of the operators' log.
+    operator_log_days: Count | None = None
+    #: After these nobody can tie the hash of an anonymous caller to an address: the day's key is removed.
+    anonymous_days: Count = 30
+
+
 class BearersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[bearers]`: which tier local keys are on, and where instances may be."""
 
@@ -177,6 +188,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreConfig = StoreConfig()
     limits: LimitsConfig = LimitsConfig()
     idempotency: IdempotencyConfig = IdempotencyConfig()
+    retention: RetentionConfig = RetentionConfig()
     #: `enabled` and one table a plugin.
     plugins: Table = {}
     bearers: BearersConfig = BearersConfig()

@@ -24,6 +24,7 @@ from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet, load
 from gateway_core.ports import Clock
 from gateway_core.providers import build_providers
+from gateway_core.retention import Retention
 from gateway_core.route_health import Health
 from gateway_core.sealing import Seal
 from gateway_core.services import Services, Site
@@ -66,6 +67,7 @@ class Gateway:
         )
         models = resolve_models(self.config, providers)
         self.outbox = Outbox(store, self.dispatch.emit_audit, clock, self.dispatch.wants_audit)
+        self.retention = Retention(store, self.outbox, self.config.retention, clock)
         self.services = Services(
             config=self.config,
             home=home.path,
@@ -125,6 +127,7 @@ class Gateway:
         await self.settler.recover()
         await self.losses.load()
         await self.outbox.start()
+        await self.retention.start()
         self._pulse = asyncio.create_task(self._beat(), name="pulse")
 
     async def _beat(self) -> None:
@@ -179,6 +182,7 @@ class Gateway:
         if self._pulse is not None:
             self._pulse.cancel()
             await asyncio.gather(self._pulse, return_exceptions=True)
+        await self.retention.stop()
         await self.outbox.stop()
         for name, shutdown in self.dispatch.shutdown:
             await _logged(name, shutdown)

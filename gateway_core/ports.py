@@ -548,6 +548,26 @@ class Reports(Protocol):
         """Rollups of [since_day, until_day], of one account or of all."""
 
 
+Expiring = Literal["operator_log", "revoked_jtis", "day_keys"]
+DAY_KEY = "day-key"
+"""State under this name, a space and a UTC day ("2026-11-22") is a secret of that day, which retention removes: what
+was hashed with it can then be tied to nobody any more."""
+
+
+class Retention(Protocol):
+    """Removes what is past its time, a little at a time. Nothing of the ledger is."""
+
+    async def accounts(self, before: int, *, after: str = "", limit: int = 100) -> list[str]:
+        """Accounts whose oldest record was made before then (ms), by id, those after `after`."""
+
+    async def prune_records(self, account_id: str, before: int, upto: int | None, limit: int) -> int:
+        """Removes at most `limit` records from the beginning of a chain, made before then and none after the sequence
+        `upto`; returns how many. The chain is then verified from the last one that was removed."""
+
+    async def prune(self, what: Expiring, before: int, limit: int) -> int:
+        """Removes at most `limit` rows of another kind that are older than `before`; returns how many."""
+
+
 class Store(Protocol):
     """Everything durable. One process has it open."""
 
@@ -559,6 +579,7 @@ class Store(Protocol):
     adjustments: Adjustments
     records: Records
     reports: Reports
+    retention: Retention
 
     async def open(self) -> None:
         """Opens, migrates and checks; raises a StoreError that says what to do."""

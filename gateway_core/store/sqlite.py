@@ -18,6 +18,7 @@ from gateway_core.ports import (
     Ledger,
     Records,
     Reports,
+    Retention,
     Subscriptions,
 )
 from gateway_core.store import backup, connections, migrations
@@ -31,6 +32,7 @@ from gateway_core.store.ledger import SqliteLedger
 from gateway_core.store.readers import Readers
 from gateway_core.store.records import SqliteRecords
 from gateway_core.store.reports import SqliteReports
+from gateway_core.store.retention import SqliteRetention
 from gateway_core.store.subscriptions import SqliteSubscriptions
 
 log = logging.getLogger("gateway_core.store")
@@ -58,6 +60,7 @@ class SqliteStore:
     adjustments: Adjustments
     records: Records
     reports: Reports
+    retention: Retention
 
     def __init__(self, path: Path, clock: Clock, window_ms: float = 2.0) -> None:
         self._path = path
@@ -85,6 +88,7 @@ class SqliteStore:
         self.adjustments = SqliteAdjustments(committer, self._readers, now_ms)
         self.records = SqliteRecords(committer, self._readers)
         self.reports = SqliteReports(self._readers)
+        self.retention = SqliteRetention(committer, self._readers)
         try:
             await write(committer, self._begin_boot)
             await ledger.start()

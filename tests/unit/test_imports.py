@@ -61,6 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "live",
         "outbox_queue",
         "outbox",
+        "retention",
         "settle",
         "losses",
         "usage",

@@ -31,6 +31,13 @@ class Directory:
 
 class Store(msgspec.Struct):
     directory: Directory
+    state: dict[str, bytes]
+
+    async def get_state(self, name: str) -> bytes | None:
+        return self.state.get(name)
+
+    async def put_state(self, name: str, value: bytes) -> None:
+        self.state[name] = value
 
 
 class Running(msgspec.Struct):
@@ -49,7 +56,8 @@ class Tier:
         self.clock = ManualClock()
         place = Home(home)
         place.ensure()
-        self.running = Running(msgspec.convert(tables, Config), Keyring(place), Store(Directory(account)), self.clock)
+        store = Store(Directory(account), {})
+        self.running = Running(msgspec.convert(tables, Config), Keyring(place), store, self.clock)
 
     async def start(self) -> "Tier":
         for _, startup in self.dispatch.startup:
@@ -127,6 +135,22 @@ async def test_no_address_is_to_be_seen(tier: Tier) -> None:
     tier.clock.advance(86_400)
     tomorrow = await tier.call("192.0.2.1")
     assert tomorrow.principal.bearer_id != today.principal.bearer_id
+
+
+async def test_a_day_s_hashes_are_nobody_s_without_its_key(tier: Tier) -> None:
+    today = await tier.call("192.0.2.1")
+    assert (await tier.call("192.0.2.1")).principal == today.principal
+    state = tier.running.store.state
+    (name,) = state
+    assert name.startswith("day-key 20")
+    await tier.start()  # a restart within the day goes on with its key
+    assert (await tier.call("192.0.2.1")).principal == today.principal
+    tier.clock.advance(86_400)
+    await tier.call("192.0.2.1")
+    assert len(state) == 2
+    del state[name]  # what retention does in the end
+    tier.clock.advance(-86_400)
+    assert (await tier.call("192.0.2.1")).principal != today.principal
 
 
 async def test_what_its_refusals_say(tmp_path: Path) -> None:

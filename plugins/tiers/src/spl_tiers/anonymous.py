@@ -1,5 +1,8 @@
 """The anonymous tier: who shows no bearer is counted by address, and all of them together by day."""
 
+import asyncio
+import secrets
+from datetime import UTC, datetime
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Annotated
 
@@ -8,6 +11,7 @@ from msgspec import Meta
 
 from gateway_core.errors import PluginError
 from gateway_core.hookspecs import API, hookimpl
+from gateway_core.ports import DAY_KEY
 from gateway_core.services import Services
 from gateway_core.types import Call, Credentials, Principal, Terms, Window
 from spl_tiers.terms import parse_amount
@@ -15,8 +19,6 @@ from spl_tiers.terms import parse_amount
 TIER = "anonymous"
 ACCOUNT = "local"
 """Whose thread has the calls: the operator's own."""
-
-_DAY_MS = 86_400_000
 
 
 class AnonymousSettings(msgspec.Struct, frozen=True):
@@ -46,6 +48,9 @@ class Plugin:
         self._budget = parse_amount("budget_usd_per_day", settings.budget_usd_per_day)
         self._services: Services | None = None
         self._account_id = ""
+        #: The UTC day whose key is at hand, and that key.
+        self._day, self._day_key = "", ""
+        self._day_begins = asyncio.Lock()
 
     @hookimpl
     async def startup(self, services: Services) -> None:
@@ -60,13 +65,29 @@ class Plugin:
 
     @hookimpl
     async def authenticate(self, credentials: Credentials) -> Principal | None:
-        """Who calls without a bearer, by a hash of the address that is another one tomorrow."""
+        """Who calls without a bearer, by a hash of the address that is another one tomorrow.
+
+        The day's key is random, and retention removes it: afterwards nobody can tie the hash to an address.
+        """
         services = self._services
         if services is None or credentials.bearer is not None:
             return None
-        day = services.clock.now_ms() // _DAY_MS
-        digest = services.keyring.digest(f"anonymous:{day}:{_counted(credentials.address)}")
+        key = await self._key_of_today(services)
+        digest = services.keyring.digest(f"anonymous:{key}:{_counted(credentials.address)}")
         return Principal(self._account_id, "anonymous", f"anon_{digest[:12].hex()}", frozenset({"inference"}))
+
+    async def _key_of_today(self, services: Services) -> str:
+        day = _day_of(services.clock.now_ms())
+        if day != self._day:
+            async with self._day_begins:
+                if day != self._day:
+                    name = f"{DAY_KEY} {day}"
+                    kept = await services.store.get_state(name)
+                    if kept is None:
+                        kept = secrets.token_bytes(32)
+                        await services.store.put_state(name, kept)
+                    self._day, self._day_key = day, kept.hex()
+        return self._day_key
 
     @hookimpl
     def admit(self, call: Call) -> Terms | None:
@@ -84,6 +105,11 @@ def _windows(settings: AnonymousSettings, key: str) -> tuple[Window, ...]:
         Window(key, "requests", settings.messages_per_day, day=True, label="messages per day", tier=TIER),
         Window(TIER, "requests", everybody, day=True, label="messages per day by all callers together", tier=TIER),
     )
+
+
+def _day_of(now_ms: int) -> str:
+    """The UTC day, e.g. "2026-11-22"."""
+    return datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
 def _counted(address: str) -> str:
