@@ -43,6 +43,7 @@ MOST_GROWTH = 0.05
 MOST_MEMORY = 400 * MIB
 """For 10,000 streams."""
 FILES_A_STREAM = 2
+FILES_BESIDES = 100
 OPENING = 250
 """Streams that are opened at once."""
 
@@ -192,7 +193,7 @@ class _Listener(asyncio.Protocol):
 
 def allow_files(streams: int) -> None:
     """Raises the limit of open files for this process and those it starts. Raises TooFewFiles where it may not."""
-    needed = FILES_A_STREAM * streams + 500
+    needed = FILES_A_STREAM * streams + FILES_BESIDES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed:
         return

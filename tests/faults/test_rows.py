@@ -15,7 +15,7 @@ def test_every_row_has_a_test() -> None:
         for name in (path.name, *re.findall(r"def (test_\w+)\(", path.read_text())):
             numbers = re.match(r"test((?:_\d\d)+)_", name)
             found |= {int(number) for number in numbers[1].split("_")[1:]} if numbers else set()
-    assert ROWS - ELSEWHERE <= found
+    assert found >= ROWS - ELSEWHERE
 
 
 def test_every_row_is_explained_to_operators() -> None:
