@@ -30,13 +30,18 @@ class Losses:
         """Reads what the store has of today."""
         if self._most is None:
             return
-        today = day_of(self._clock.now_ms())
+        now = self._clock.now_ms()
+        today = day_of(now)
         rows = await self._store.reports.totals(None, today, today, ["account"])
-        self._days = {today: {row.account_id: row.loss for row in rows if row.loss}}
+        # The rollups say whose calls cost the house anything; the few rows behind that, which of them were cut.
+        lossy = [row.account_id for row in rows if row.loss]
+        midnight = now - now % _DAY_MS
+        self._days = {today: {account: await self._store.ledger.lost(account, midnight) for account in lossy}}
 
     def note(self, settlement: Settlement) -> None:
-        """Adds a call's loss to its account's day."""
-        if self._most is None or not settlement.loss:
+        """Adds a call's loss to its account's day. One that was delivered whole has hidden nothing: what it cost
+        beyond its hold is its provider's doing."""
+        if self._most is None or not settlement.loss or settlement.outcome == "ok":
             return
         hold = settlement.hold
         accounts = self._days.setdefault(day_of(hold.started_at), {})

@@ -286,6 +286,9 @@ class Ledger(Protocol):
     async def find(self, request_id: str) -> CallRow | None:
         """One call by its request id."""
 
+    async def lost(self, account_id: str, since: int) -> int:
+        """Units that an account's calls from `since` on have cost the house, those delivered whole left out."""
+
     async def month(self, account_id: str, month: str) -> MonthTotals:
         """An account's totals for "2026-11"."""
 

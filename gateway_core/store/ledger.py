@@ -267,6 +267,10 @@ class SqliteLedger:
         """One call by its request id."""
         return await self._readers.run(_find, request_id)
 
+    async def lost(self, account_id: str, since: int) -> int:
+        """What an account's calls from `since` on have cost the house, those delivered whole left out."""
+        return await self._readers.run(_lost, account_id, since)
+
     async def month(self, account_id: str, month: str) -> MonthTotals:
         """An account's totals for "2026-11"."""
         # Before the read: what is not open any more is then among what is settled.
@@ -291,6 +295,11 @@ def _orphans(db: sqlite3.Connection, boot_id: str) -> list[OpenCall]:
 def _find(db: sqlite3.Connection, request_id: str) -> CallRow | None:
     row = db.execute(f"{SELECT_LEDGER} WHERE l.id = ?", (request_id,)).fetchone()
     return call_row(row) if row else None
+
+
+def _lost(db: sqlite3.Connection, account_id: str, since: int) -> int:
+    sql = "SELECT loss FROM ledger WHERE account_id = ? AND started_at >= ? AND outcome <> 'ok'"
+    return sum(loss for (loss,) in db.execute(sql, (account_id, since)))
 
 
 def _month(db: sqlite3.Connection, account_id: str, month: str) -> tuple[int, Units, Units]:

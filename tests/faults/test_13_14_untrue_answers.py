@@ -14,9 +14,7 @@ ERROR = json.dumps({"error": {"message": "upstream secret detail", "type": "serv
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory, openai_upstream_process: UpstreamHandle) -> Iterator[Line]:
-    # An absurd count is our loss, and one of these is more than an account may cost us in a day.
-    more = '\n[limits]\nloss_usd_per_day = "unlimited"\n'
-    with line(tmp_path_factory.mktemp("untrue") / "home", openai_upstream_process, more=more) as made:
+    with line(tmp_path_factory.mktemp("untrue") / "home", openai_upstream_process) as made:
         yield made
 
 

@@ -38,7 +38,7 @@ async def store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
 async def lose(store: Store, call_id: str, loss: int, started_at: int = samples.STARTED_AT) -> None:
     held = hold(call_id, started_at=started_at)
     await store.ledger.hold(held)
-    await store.ledger.settle(settlement(held, 0, loss=Units(loss)))
+    await store.ledger.settle(settlement(held, 0, loss=Units(loss), outcome="cut"))
 
 
 async def test_the_bound_holds_for_an_account_and_a_day(store: Store, clock: ManualClock) -> None:
@@ -46,12 +46,23 @@ async def test_the_bound_holds_for_an_account_and_a_day(store: Store, clock: Man
     await losses.load()
     losses.check(samples.call(), "paid")
     for _ in range(2):
-        losses.note(settlement(hold(), 0, loss=Units(5)))
+        losses.note(settlement(hold(), 0, loss=Units(5), outcome="cut"))
     with pytest.raises(RateLimited) as refused:
         losses.check(samples.call(started_at=samples.STARTED_AT + DAY_MS - 1500), "paid")
     assert (refused.value.retry_after, refused.value.should_retry, refused.value.tier) == (2, False, "paid")
     losses.check(samples.call(started_at=samples.STARTED_AT + DAY_MS), "paid")
     losses.check(samples.call(account=samples.account(id="acct_other")), "paid")
+
+
+async def test_what_was_delivered_whole_counts_for_nothing(store: Store, clock: ManualClock) -> None:
+    held = hold("req_absurd")
+    absurd = settlement(held, 100, loss=Units(1_000), outcome="ok")
+    await store.ledger.hold(held)
+    await store.ledger.settle(absurd)
+    losses = Losses(store, Units(10), clock)
+    await losses.load()
+    losses.note(absurd)
+    losses.check(samples.call(), "paid")
 
 
 async def test_a_restart_reads_the_day_from_the_store(store: Store, clock: ManualClock) -> None:
@@ -70,17 +81,17 @@ async def test_days_that_are_over_are_forgotten_and_a_wall_clock_set_back_forgiv
     store: Store, clock: ManualClock
 ) -> None:
     losses = Losses(store, Units(10), clock)
-    losses.note(settlement(hold(), 0, loss=Units(10)))
-    losses.note(settlement(hold(started_at=samples.STARTED_AT + DAY_MS), 0, loss=Units(1)))
+    losses.note(settlement(hold(), 0, loss=Units(10), outcome="cut"))
+    losses.note(settlement(hold(started_at=samples.STARTED_AT + DAY_MS), 0, loss=Units(1), outcome="cut"))
     with pytest.raises(RateLimited):
         losses.check(samples.call(), "paid")
-    losses.note(settlement(hold(started_at=samples.STARTED_AT + 2 * DAY_MS), 0, loss=Units(1)))
+    losses.note(settlement(hold(started_at=samples.STARTED_AT + 2 * DAY_MS), 0, loss=Units(1), outcome="cut"))
     losses.check(samples.call(), "paid")
 
 
 async def test_a_bound_of_nothing_refuses_only_who_cost_something(store: Store, clock: ManualClock) -> None:
     losses = Losses(store, Units(0), clock)
-    losses.note(settlement(hold(), 0, loss=Units(1)))
+    losses.note(settlement(hold(), 0, loss=Units(1), outcome="cut"))
     losses.check(samples.call(account=samples.account(id="acct_other")), "paid")
     with pytest.raises(RateLimited):
         losses.check(samples.call(), "paid")
