@@ -13,8 +13,9 @@ from gateway_core.hookspecs import hookimpl
 from gateway_core.ids import new_id
 from gateway_core.key_text import PREFIX, hint, is_key_text, key_id, new_key_text
 from gateway_core.money import Units
-from gateway_core.ports import Clock, Directory
+from gateway_core.ports import Clock
 from gateway_core.services import Services
+from gateway_core.store_ports import Directory
 from gateway_core.types import Account, Credentials, Key, Principal, Scope
 
 LOCAL_ACCOUNT = "local"

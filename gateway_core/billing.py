@@ -2,7 +2,7 @@
 
 from gateway_core.clock import day_of, month_bounds, month_of
 from gateway_core.invoice import Books, Invoice, invoice
-from gateway_core.ports import Store
+from gateway_core.store_ports import Store
 from gateway_core.types import Account
 
 

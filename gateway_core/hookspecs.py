@@ -30,8 +30,9 @@ from gateway_core.types import Call, Cost, Credentials, Principal, Record, Route
 if TYPE_CHECKING:
     import click
 
-    from gateway_core.ports import Endpoint, LimiterKind, ProviderKind, StoreKind
+    from gateway_core.ports import Endpoint, LimiterKind, ProviderKind
     from gateway_core.services import Services
+    from gateway_core.store_ports import StoreKind
 
 GROUP = "spl_gateway"
 """The entry-point group that plugins are found by."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from gateway_core.config import IdempotencyConfig
 from gateway_core.errors import GatewayError, IdempotencyKeyReused, InternalError, StoreError
-from gateway_core.ports import AnswerPlace, Clock, KeptAnswer, Store
+from gateway_core.ports import Clock
 from gateway_core.sealing import Answer, Seal
 from gateway_core.settle import Settler
 from gateway_core.sharing import SharedAnswer, failed, interrupted, too_large
+from gateway_core.store_ports import AnswerPlace, KeptAnswer, Store
 from gateway_core.types import Call
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway_core.clock import iso, month_bounds
 from gateway_core.money import Units, round_cents, usd, usd_to_cent
-from gateway_core.ports import UsageRow
+from gateway_core.store_ports import UsageRow
 from gateway_core.types import Account, Adjustment, Instance, Subscription, Usage
 
 

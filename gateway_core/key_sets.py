@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from gateway_core import jwt
 from gateway_core.errors import OutsideError, StoreError
-from gateway_core.ports import Clock, Instances, Outside
+from gateway_core.ports import Clock, Outside
+from gateway_core.store_ports import Instances
 from gateway_core.types import Instance
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from gateway_core.delivery import Delivery
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import AuthError
 from gateway_core.interrupt import Interrupt
-from gateway_core.ports import Clock, Store
+from gateway_core.ports import Clock
+from gateway_core.store_ports import Store
 from gateway_core.types import Hold, Route, StreamState
 from gateway_core.wire.chat import KEEP_ALIVE
 

@@ -8,7 +8,8 @@ the account's calls are refused until the next UTC day.
 from gateway_core.clock import day_of
 from gateway_core.errors import RateLimited
 from gateway_core.money import Units, usd
-from gateway_core.ports import Clock, Store
+from gateway_core.ports import Clock
+from gateway_core.store_ports import Store
 from gateway_core.types import Call, Settlement
 
 _DAYS = 2

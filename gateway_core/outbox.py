@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gateway_core.errors import OutsideError, StoreError
 from gateway_core.outbox_queue import AccountQueue
-from gateway_core.ports import Behind, Clock, RecordQuery, SinkFailure, SinkReport, Store
+from gateway_core.ports import Clock, SinkReport
+from gateway_core.store_ports import Behind, RecordQuery, SinkFailure, Store
 from gateway_core.types import Record
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 from collections.abc import Iterator
 
-from gateway_core.ports import SinkFailure
+from gateway_core.store_ports import SinkFailure
 
 
 class AccountQueue:

@@ -36,9 +36,10 @@ from gateway_core.live import LiveStream, LiveStreams
 from gateway_core.losses import Losses
 from gateway_core.money import Units, cents
 from gateway_core.outbox import Outbox
-from gateway_core.ports import Chunks, Clock, KeptAnswer, Limiter, Store
+from gateway_core.ports import Chunks, Clock, Limiter
 from gateway_core.request_policy import of_one_tenant, refuse_unpriced
 from gateway_core.settle import GONE, End, Settler
+from gateway_core.store_ports import KeptAnswer, Store
 from gateway_core.types import (
     Account,
     Call,

@@ -23,7 +23,8 @@ from gateway_core.config_decode import KeyPath, Problems, nearest
 from gateway_core.config_file import LoadedConfig
 from gateway_core.errors import ConfigError, PluginError
 from gateway_core.hookspecs import API, GROUP, HOOKS
-from gateway_core.ports import Clock, Endpoint, Limiter, LimiterKind, ProviderKind, Store, StoreKind
+from gateway_core.ports import Clock, Endpoint, Limiter, LimiterKind, ProviderKind
+from gateway_core.store_ports import Store, StoreKind
 
 if TYPE_CHECKING:
     from gateway_core.home import Home

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from gateway_core.config import RetentionConfig
 from gateway_core.errors import StoreError
 from gateway_core.outbox import Outbox
-from gateway_core.ports import Clock, Store
+from gateway_core.ports import Clock
+from gateway_core.store_ports import Store
 
 log = logging.getLogger(__name__)
 

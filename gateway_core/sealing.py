@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway_core.keyring import Keyring
-from gateway_core.ports import AnswerPlace
+from gateway_core.store_ports import AnswerPlace
 
 log = logging.getLogger(__name__)
 

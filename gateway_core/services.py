@@ -8,8 +8,9 @@ import msgspec
 
 from gateway_core.config import Config
 from gateway_core.keyring import Keyring
-from gateway_core.ports import Clock, Limiter, OutboxState, Outside, Provider, Store, Upstream
+from gateway_core.ports import Clock, Limiter, OutboxState, Outside, Provider, Upstream
 from gateway_core.signing import Signer
+from gateway_core.store_ports import Store
 from gateway_core.types import ModelFacts
 
 

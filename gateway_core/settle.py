@@ -15,9 +15,10 @@ import msgspec
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaExceeded, StoreError
 from gateway_core.money import MAX_AMOUNT, Units
-from gateway_core.ports import Clock, KeptAnswer, OpenCall, Store
+from gateway_core.ports import Clock
 from gateway_core.pricing import cost, worst_case
 from gateway_core.request_policy import refuse_unpriced
+from gateway_core.store_ports import KeptAnswer, OpenCall, Store
 from gateway_core.tokens import Tokens
 from gateway_core.types import (
     Adjustment,

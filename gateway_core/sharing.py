@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from gateway_core.errors import Conflict, GatewayError, InternalError
 from gateway_core.interrupt import Cut, Interrupt
 from gateway_core.money import Units
-from gateway_core.ports import AnswerPlace, KeptAnswer
 from gateway_core.sealing import Answer
+from gateway_core.store_ports import AnswerPlace, KeptAnswer
 from gateway_core.types import LimitState
 from gateway_core.wire.chat import KEEP_ALIVE
 

@@ -17,7 +17,8 @@ from gateway_core.edge.names import ACCOUNT_ID, find_account
 from gateway_core.errors import InvalidRequest
 from gateway_core.ids import new_id
 from gateway_core.money import Units, usd
-from gateway_core.ports import Directory, Endpoint
+from gateway_core.ports import Endpoint
+from gateway_core.store_ports import Directory
 from gateway_core.types import Account, Principal
 
 _MAX_LIMIT = 1_000_000_000

@@ -13,7 +13,8 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import checked_query, decoded, page_size, position
 from gateway_core.edge.host import Host
 from gateway_core.errors import Conflict, InvalidRequest
-from gateway_core.ports import Endpoint, LogEntry
+from gateway_core.ports import Endpoint
+from gateway_core.store_ports import LogEntry
 from gateway_core.types import Principal
 
 

@@ -10,7 +10,8 @@ from gateway_core.audit import record_body
 from gateway_core.edge import answers
 from gateway_core.edge.host import Host
 from gateway_core.errors import NotFound
-from gateway_core.ports import CallRow, Endpoint
+from gateway_core.ports import Endpoint
+from gateway_core.store_ports import CallRow
 from gateway_core.types import Principal
 
 _REQUEST_ID = re.compile(r"req_[0-9A-HJKMNP-TV-Z]{26}")

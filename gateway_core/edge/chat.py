@@ -16,7 +16,7 @@ from gateway_core.edge.host import CONNECTION, REQUEST_ID, Host
 from gateway_core.errors import GatewayError, InternalError, RateLimited
 from gateway_core.interrupt import Interrupt
 from gateway_core.money import Units, cents
-from gateway_core.ports import KeptAnswer
+from gateway_core.store_ports import KeptAnswer
 from gateway_core.types import Credentials, LimitState
 from gateway_core.wire.chat import error_event
 from gateway_core.wire.ratelimit import headers as ratelimit_headers

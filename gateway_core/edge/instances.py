@@ -16,7 +16,8 @@ from gateway_core.edge.host import Host
 from gateway_core.edge.names import find_account
 from gateway_core.errors import Conflict, InvalidRequest, NotFound, OutsideError
 from gateway_core.money import usd
-from gateway_core.ports import Endpoint, Instances
+from gateway_core.ports import Endpoint
+from gateway_core.store_ports import Instances
 from gateway_core.types import Account, Instance, Principal
 
 if TYPE_CHECKING:

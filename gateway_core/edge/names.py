@@ -1,7 +1,7 @@
 """Finding an account by what an operator calls it."""
 
 from gateway_core.errors import InsufficientScope, NotFound
-from gateway_core.ports import Directory
+from gateway_core.store_ports import Directory
 from gateway_core.types import Account, Principal
 
 ACCOUNT_ID = "acct_"

@@ -11,7 +11,8 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import checked_query, decoded, page_size
 from gateway_core.edge.host import Host
 from gateway_core.errors import NotFound
-from gateway_core.ports import Behind, Endpoint, SinkReport
+from gateway_core.ports import Endpoint, SinkReport
+from gateway_core.store_ports import Behind
 from gateway_core.types import Principal
 
 PATH = "/v1/admin/outbox"

@@ -13,8 +13,9 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import decoded
 from gateway_core.edge.host import Host
 from gateway_core.errors import InvalidRequest
-from gateway_core.ports import Endpoint, LogEntry
+from gateway_core.ports import Endpoint
 from gateway_core.signing import USUAL_LIFE, SigningKey
+from gateway_core.store_ports import LogEntry
 from gateway_core.types import Principal
 
 PUBLISHED_BEFORE = 120

@@ -15,7 +15,8 @@ from gateway_core.edge.names import find_account
 from gateway_core.errors import Conflict, NotFound
 from gateway_core.money import parse_usd, usd
 from gateway_core.plans import limits_of, subscription_to
-from gateway_core.ports import Endpoint, Subscriptions
+from gateway_core.ports import Endpoint
+from gateway_core.store_ports import Subscriptions
 from gateway_core.types import Account, Principal, Subscription, SubscriptionStatus
 
 PATH = "/v1/admin/subscriptions"

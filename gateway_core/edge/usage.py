@@ -17,7 +17,8 @@ from gateway_core.edge.names import account_for, find_account
 from gateway_core.errors import InvalidRequest
 from gateway_core.invoice import tokens
 from gateway_core.money import usd
-from gateway_core.ports import Endpoint, UsageGroup, UsageRow
+from gateway_core.ports import Endpoint
+from gateway_core.store_ports import UsageGroup, UsageRow
 from gateway_core.types import Principal, Usage
 
 MOST_DAYS = 366

@@ -16,7 +16,8 @@ import msgspec
 
 from gateway_core.errors import ConfigError, StoreError
 from gateway_core.limits.windows import Saved, Windows
-from gateway_core.ports import Clock, Store
+from gateway_core.ports import Clock
+from gateway_core.store_ports import Store
 from gateway_core.types import LimitState, Reservation, Window
 
 log = logging.getLogger(__name__)

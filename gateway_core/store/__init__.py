@@ -9,8 +9,9 @@ from gateway_core.hookspecs import hookimpl
 if TYPE_CHECKING:
     from gateway_core.config import StoreConfig
     from gateway_core.home import Home
-    from gateway_core.ports import Clock, StoreKind
+    from gateway_core.ports import Clock
     from gateway_core.store.sqlite import SqliteStore
+    from gateway_core.store_ports import StoreKind
 
 
 class SqlitePlugin:
@@ -21,7 +22,7 @@ class SqlitePlugin:
     @hookimpl
     def register_stores(self) -> "list[StoreKind]":
         """One kind: sqlite."""
-        from gateway_core.ports import StoreKind  # ports are not needed to find the plugin
+        from gateway_core.store_ports import StoreKind  # ports are not needed to find the plugin
 
         return [StoreKind(scheme="sqlite", build=build)]
 

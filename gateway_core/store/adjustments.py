@@ -10,12 +10,12 @@ from gateway_core.audit import adjustment_body
 from gateway_core.clock import month_of
 from gateway_core.errors import Conflict, NotFound
 from gateway_core.money import usd
-from gateway_core.ports import LogEntry
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import write
 from gateway_core.store.operator_log import write_entry
 from gateway_core.store.readers import Readers
+from gateway_core.store_ports import LogEntry
 from gateway_core.types import ADJUSTMENTS_THREAD, Adjustment
 
 ADJUSTMENT = "id, account_id, month, kind, units, why, who, at, refers_to, sequence"

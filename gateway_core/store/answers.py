@@ -3,10 +3,10 @@
 import asyncio
 from functools import partial
 
-from gateway_core.ports import AnswerPlace, KeptAnswer
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import WriteOp, write
+from gateway_core.store_ports import AnswerPlace, KeptAnswer
 
 _COLUMNS = "scope, key, account_id, body_hash, request_id, created_at, expires_at, answer"
 _SELECT = f"SELECT {_COLUMNS} FROM idempotency WHERE scope = ? AND key = ?"

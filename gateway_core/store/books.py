@@ -12,10 +12,10 @@ import msgspec
 from gateway_core.audit import genesis, link, record_body
 from gateway_core.clock import day_of, month_bounds
 from gateway_core.money import Units, usd
-from gateway_core.ports import LogEntry
 from gateway_core.store import connections
 from gateway_core.store.operator_log import write_entry
 from gateway_core.store.rows import INSERT_LEDGER, SELECT_LEDGER, call_row, json_text, ledger_row
+from gateway_core.store_ports import LogEntry
 from gateway_core.types import AUDIT_THREAD, Rates, Record, Settled, Settlement
 
 _REMEMBERED = 8192

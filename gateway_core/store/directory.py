@@ -12,13 +12,13 @@ import msgspec
 
 from gateway_core.errors import Conflict, NotFound
 from gateway_core.money import Units
-from gateway_core.ports import LogEntry
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer, Op
 from gateway_core.store.operator_log import read_entries, write_entry
 from gateway_core.store.readers import Readers
 from gateway_core.store.rows import json_text, units
 from gateway_core.store.subscription_rows import SUBSCRIPTION, to_subscription
+from gateway_core.store_ports import LogEntry
 from gateway_core.types import Account, Key
 
 K = TypeVar("K", bound=Hashable)

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from gateway_core.errors import Conflict, NotFound
-from gateway_core.ports import LogEntry
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import Remembered, write
 from gateway_core.store.operator_log import write_entry
 from gateway_core.store.readers import Readers
+from gateway_core.store_ports import LogEntry
 from gateway_core.types import Instance
 
 _COLUMNS = (

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway_core.errors import StoreError
 from gateway_core.money import Units
-from gateway_core.ports import CallRow, Clock, Finding, KeptAnswer, MonthTotals, OpenCall
+from gateway_core.ports import Clock
 from gateway_core.store.answers import keep
 from gateway_core.store.balances import Balances, Key
 from gateway_core.store.books import Transaction
@@ -26,6 +26,7 @@ from gateway_core.store.rows import (
     encode_checkpoints,
     encode_hold,
 )
+from gateway_core.store_ports import CallRow, Finding, KeptAnswer, MonthTotals, OpenCall
 from gateway_core.types import Checkpoint, Hold, Settled, Settlement
 
 _INSERT_OPEN = "INSERT INTO open_calls VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"

@@ -4,8 +4,8 @@ import sqlite3
 
 import msgspec
 
-from gateway_core.ports import LogEntry
 from gateway_core.store.rows import json_text
+from gateway_core.store_ports import LogEntry
 
 
 def write_entry(db: sqlite3.Connection, entry: LogEntry) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from gateway_core.audit import genesis, link, record_body
 from gateway_core.clock import day_of, month_of
 from gateway_core.money import Units
-from gateway_core.ports import CallRow, Finding
 from gateway_core.store import reconcile_bills
 from gateway_core.store.reconcile_bills import Lines
 from gateway_core.store.rows import SELECT_LEDGER, call_row
+from gateway_core.store_ports import CallRow, Finding
 
 _DAY_COLUMNS = (
     "calls, input, output, cached, cache_write, reasoning, estimated_calls, generated_output, charge, credit_used, "

@@ -8,8 +8,8 @@ import msgspec
 
 from gateway_core.audit import adjustment_body
 from gateway_core.money import parse_usd
-from gateway_core.ports import Finding
 from gateway_core.store.adjustments import ADJUSTMENT, ORIGIN, given_for, reversed_of, to_adjustment
+from gateway_core.store_ports import Finding
 from gateway_core.types import Adjustment
 
 Line = tuple[str, str, str]

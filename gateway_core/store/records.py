@@ -7,11 +7,11 @@ import msgspec
 
 from gateway_core.audit import genesis
 from gateway_core.errors import InvalidRequest
-from gateway_core.ports import Behind, ChainEnds, RecordQuery, SinkFailure
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import write
 from gateway_core.store.readers import Readers
+from gateway_core.store_ports import Behind, ChainEnds, RecordQuery, SinkFailure
 from gateway_core.types import Record
 
 _RECORD = "id, account_id, thread, sequence, created_at, body, hash"

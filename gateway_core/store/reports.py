@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from gateway_core.ports import UsageGroup, UsageRow
 from gateway_core.store.readers import Readers
+from gateway_core.store_ports import UsageGroup, UsageRow
 from gateway_core.types import Usage
 
 _COLUMNS = (

@@ -3,11 +3,11 @@
 import sqlite3
 
 from gateway_core.clock import day_of
-from gateway_core.ports import DAY_KEY, Expiring
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import write
 from gateway_core.store.readers import Readers
+from gateway_core.store_ports import DAY_KEY, Expiring
 
 _EXPIRED = {
     "operator_log": "DELETE FROM operator_log WHERE number IN "

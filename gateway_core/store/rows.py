@@ -5,7 +5,7 @@ from typing import Any, cast
 import msgspec
 
 from gateway_core.money import Units
-from gateway_core.ports import CallRow
+from gateway_core.store_ports import CallRow
 from gateway_core.types import Checkpoint, Hold, Outcome, Rates, Settled, Settlement, StreamState, Usage
 
 LEDGER_COLUMNS = (

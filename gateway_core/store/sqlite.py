@@ -9,18 +9,7 @@ from typing import Any
 
 from gateway_core.errors import StoreCorrupt, StoreError
 from gateway_core.ids import new_id
-from gateway_core.ports import (
-    Adjustments,
-    Answers,
-    Clock,
-    Directory,
-    Instances,
-    Ledger,
-    Records,
-    Reports,
-    Retention,
-    Subscriptions,
-)
+from gateway_core.ports import Clock
 from gateway_core.store import backup, connections, migrations
 from gateway_core.store.adjustments import SqliteAdjustments
 from gateway_core.store.answers import SqliteAnswers
@@ -34,6 +23,17 @@ from gateway_core.store.records import SqliteRecords
 from gateway_core.store.reports import SqliteReports
 from gateway_core.store.retention import SqliteRetention
 from gateway_core.store.subscriptions import SqliteSubscriptions
+from gateway_core.store_ports import (
+    Adjustments,
+    Answers,
+    Directory,
+    Instances,
+    Ledger,
+    Records,
+    Reports,
+    Retention,
+    Subscriptions,
+)
 
 log = logging.getLogger("gateway_core.store")
 

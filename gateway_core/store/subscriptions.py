@@ -9,13 +9,13 @@ import msgspec
 from gateway_core.clock import month_of
 from gateway_core.errors import Conflict, NotFound
 from gateway_core.money import usd
-from gateway_core.ports import LogEntry, SubscriptionChange
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import SqliteDirectory, write
 from gateway_core.store.operator_log import write_entry
 from gateway_core.store.readers import Readers
 from gateway_core.store.subscription_rows import SUBSCRIPTION, subscription_row, to_subscription
+from gateway_core.store_ports import LogEntry, SubscriptionChange
 from gateway_core.types import Subscription, SubscriptionStatus
 
 _LATEST = f"SELECT {SUBSCRIPTION} FROM subscriptions WHERE account_id = ? ORDER BY started_at DESC, id DESC LIMIT 1"

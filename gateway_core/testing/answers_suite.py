@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway_core.ports import AnswerPlace, KeptAnswer, Store
+from gateway_core.store_ports import AnswerPlace, KeptAnswer, Store
 from gateway_core.testing import samples
 from gateway_core.testing.calls import hold, settlement
 

@@ -10,7 +10,7 @@ from gateway_core.audit import adjustment_body
 from gateway_core.clock import month_bounds, month_of
 from gateway_core.errors import Conflict, NotFound
 from gateway_core.money import Units
-from gateway_core.ports import RecordQuery, Store
+from gateway_core.store_ports import RecordQuery, Store
 from gateway_core.testing import samples
 from gateway_core.testing.calls import hold, settlement, spend
 from gateway_core.testing.clock import ManualClock

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from gateway_core.delivery import Taken
 from gateway_core.interrupt import Interrupt
 from gateway_core.money import Units
-from gateway_core.ports import KeptAnswer
+from gateway_core.store_ports import KeptAnswer
 from gateway_core.types import Credentials, LimitState
 
 

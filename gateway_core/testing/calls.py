@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway_core.money import Units
-from gateway_core.ports import Store
+from gateway_core.store_ports import Store
 from gateway_core.testing import samples
 from gateway_core.types import Hold, Settlement, Usage
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway_core.errors import Conflict, NotFound
 from gateway_core.money import Units
-from gateway_core.ports import Store
+from gateway_core.store_ports import Store
 from gateway_core.testing import samples
 from gateway_core.testing.clock import ManualClock
 from gateway_core.types import Instance

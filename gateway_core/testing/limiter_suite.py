@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from gateway_core.errors import RateLimited
-from gateway_core.ports import Clock, Limiter, Store
+from gateway_core.ports import Clock, Limiter
+from gateway_core.store_ports import Store
 from gateway_core.testing.clock import ManualClock
 from gateway_core.types import Reservation, Window
 

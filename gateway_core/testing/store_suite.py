@@ -14,7 +14,7 @@ import pytest
 from gateway_core.audit import genesis, link
 from gateway_core.errors import Conflict, NotFound, QuotaExceeded, StoreError
 from gateway_core.money import MAX_AMOUNT, Units
-from gateway_core.ports import LogEntry, RecordQuery, Store
+from gateway_core.store_ports import LogEntry, RecordQuery, Store
 from gateway_core.testing import samples
 from gateway_core.testing.answers_suite import AnswersSuite
 from gateway_core.testing.billing_suite import AdjustmentsSuite, ReportsSuite, SubscriptionsSuite

@@ -16,8 +16,8 @@ from gateway_core.clock import month_bounds, month_of
 from gateway_core.errors import Conflict, NotFound
 from gateway_core.ids import new_id
 from gateway_core.money import Units, parse_usd
-from gateway_core.ports import RecordQuery, Store
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import RecordQuery, Store
 from gateway_core.testing import samples
 from gateway_core.testing.billing_suite import subscription
 from gateway_core.testing.calls import hold, settlement

@@ -9,7 +9,8 @@ import pytest
 from gateway_core.errors import ConfigError, RateLimited, StoreError
 from gateway_core.limits import MemoryLimiter
 from gateway_core.limits.memory import STATE
-from gateway_core.ports import Clock, Limiter, Store
+from gateway_core.ports import Clock, Limiter
+from gateway_core.store_ports import Store
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.limiter_suite import DAY, NOON, RPM, TPM, KeptState, LimiterSuite, refused
 from gateway_core.types import Window

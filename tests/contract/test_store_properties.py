@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gateway_core.errors import QuotaExceeded
 from gateway_core.money import Units, parse_usd
-from gateway_core.ports import RecordQuery, Store
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import RecordQuery, Store
 from gateway_core.testing import samples
 from gateway_core.testing.calls import MONTH, hold, settlement
 from gateway_core.testing.clock import ManualClock

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from gateway_core.ports import Store
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import Store
 from gateway_core.testing.calls import hold, settlement
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.store_suite import StoreSuite

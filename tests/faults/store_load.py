@@ -8,8 +8,8 @@ from pathlib import Path
 from gateway_core.clock import SystemClock
 from gateway_core.errors import StoreError
 from gateway_core.ids import request_id
-from gateway_core.ports import Store
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import Store
 from gateway_core.testing.calls import hold, settlement
 
 LIMIT = 400_000

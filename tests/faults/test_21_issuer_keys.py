@@ -13,8 +13,8 @@ from gateway_core import jwt
 from gateway_core.eddsa import Key
 from gateway_core.errors import InvalidBearer, InvalidJwtSignature
 from gateway_core.instances import InstanceBearersPlugin
-from gateway_core.ports import Store
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import Store
 from gateway_core.testing import samples
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.key_server import KeyServer, key_server

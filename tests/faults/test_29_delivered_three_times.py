@@ -9,8 +9,8 @@ import pytest
 from gateway_core.errors import OutsideError
 from gateway_core.ids import request_id
 from gateway_core.outbox import Outbox
-from gateway_core.ports import RecordQuery
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import RecordQuery
 from gateway_core.testing import calls, samples
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.server import ServedGateway

@@ -22,9 +22,9 @@ from gateway_core.config import PlanConfig, PriceConfig
 from gateway_core.invoice import document
 from gateway_core.money import Units, usd
 from gateway_core.plans import subscription_to
-from gateway_core.ports import RecordQuery, Store
 from gateway_core.pricing import cost, rates_of, worst_case
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import RecordQuery, Store
 from gateway_core.testing import samples
 from gateway_core.testing.calls import hold, settlement
 from gateway_core.testing.clock import ManualClock

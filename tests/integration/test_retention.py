@@ -12,9 +12,9 @@ from gateway_core.clock import month_of
 from gateway_core.config import RetentionConfig
 from gateway_core.ids import request_id
 from gateway_core.outbox import Outbox
-from gateway_core.ports import DAY_KEY, LogEntry, RecordQuery
 from gateway_core.retention import Retention
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import DAY_KEY, LogEntry, RecordQuery
 from gateway_core.testing import calls, samples
 from gateway_core.testing.clock import ManualClock
 from gateway_core.types import Record

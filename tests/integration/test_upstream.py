@@ -168,9 +168,7 @@ async def test_a_provider_that_drips_is_ended_by_the_total(upstream: Upstream, s
     assert "in all" in await fault(upstream, post(url, idle=5, total=0.2))
 
 
-async def test_a_cancelled_call_is_a_cancelled_call_and_cuts_the_connection(
-    upstream: Upstream, serve: Serve
-) -> None:
+async def test_a_cancelled_call_is_a_cancelled_call_and_cuts_the_connection(upstream: Upstream, serve: Serve) -> None:
     asked, hung_up = asyncio.Event(), asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -204,9 +202,7 @@ async def test_a_cancelled_call_is_a_cancelled_call_and_cuts_the_connection(
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab\r\n", "did not speak HTTP"),
     ],
 )
-async def test_what_is_no_answer_is_a_fault(
-    upstream: Upstream, serve: Serve, answer: bytes, complaint: str
-) -> None:
+async def test_what_is_no_answer_is_a_fault(upstream: Upstream, serve: Serve, answer: bytes, complaint: str) -> None:
     assert complaint in await fault(upstream, post(await serve(says(answer)), first_byte=5))
 
 
@@ -283,9 +279,7 @@ async def test_a_connection_is_used_again(upstream: Upstream, openai_upstream: U
     assert len({entry["connection"] for entry in openai_upstream.log()}) == 1
 
 
-async def test_a_finished_stream_gives_its_connection_back(
-    upstream: Upstream, openai_upstream: UpstreamHandle
-) -> None:
+async def test_a_finished_stream_gives_its_connection_back(upstream: Upstream, openai_upstream: UpstreamHandle) -> None:
     for _ in range(3):
         response = await upstream.send(chat(openai_upstream))
         async for events in response.events():

@@ -16,9 +16,9 @@ from gateway_core.home import Home
 from gateway_core.key_text import new_key_text
 from gateway_core.keyring import Keyring
 from gateway_core.money import parse_usd
-from gateway_core.ports import Store
 from gateway_core.services import Services
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import Store
 from gateway_core.testing.clock import ManualClock
 from gateway_core.types import Account, Credentials, Key, Principal
 

@@ -14,7 +14,8 @@ from gateway_core.errors import InvalidBearer, PluginError
 from gateway_core.hookspecs import HOOKS, hookimpl
 from gateway_core.money import Units
 from gateway_core.plugins import PluginSet
-from gateway_core.ports import Endpoint, LimiterKind, ProviderKind, StoreKind
+from gateway_core.ports import Endpoint, LimiterKind, ProviderKind
+from gateway_core.store_ports import StoreKind
 from gateway_core.testing import samples
 from gateway_core.testing.plugins import load_plugins
 from gateway_core.types import Cost, Credentials, Principal, Record, Route, Terms, Usage

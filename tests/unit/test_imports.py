@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "signing",
         "sealing",
         "ports",
+        "store_ports",
         "hookspecs",
         "services",
         "interrupt",
@@ -74,7 +75,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "testing"),
 )
 #: What a plugin may import of the core.
-FOR_PLUGINS = {"hookspecs", "ports", "types", "errors", "money", "pricing", "services", "testing"}
+FOR_PLUGINS = {"hookspecs", "ports", "store_ports", "types", "errors", "money", "pricing", "services", "testing"}
 #: What plugins of one kind need besides, and why.
 ALSO = {
     "provider-demo": {"wire", "tokens", "upstream"},  # a provider is written with the core's wire and upstream parts

@@ -13,7 +13,7 @@ from gateway_core.billing import invoiced_months
 from gateway_core.clock import month_bounds
 from gateway_core.invoice import Books, Invoice, document, invoice
 from gateway_core.money import MAX_AMOUNT, UNITS_PER_CENT, Units, parse_usd
-from gateway_core.ports import UsageRow
+from gateway_core.store_ports import UsageRow
 from gateway_core.testing import samples
 from gateway_core.types import Adjustment, Instance, Subscription, Usage
 

@@ -7,7 +7,7 @@ from gateway_core.clock import month_bounds
 from gateway_core.invoice import Books, document, invoice
 from gateway_core.invoice_page import page
 from gateway_core.money import Units, parse_usd
-from gateway_core.ports import UsageRow
+from gateway_core.store_ports import UsageRow
 from gateway_core.testing import samples
 from gateway_core.types import Adjustment, Instance, Subscription, Usage
 

@@ -9,8 +9,8 @@ from gateway_core.config_file import from_tables
 from gateway_core.errors import ConfigError, RateLimited
 from gateway_core.losses import Losses
 from gateway_core.money import Units
-from gateway_core.ports import Store
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import Store
 from gateway_core.testing import samples
 from gateway_core.testing.calls import hold, settlement
 from gateway_core.testing.clock import ManualClock

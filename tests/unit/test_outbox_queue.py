@@ -5,7 +5,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.strategies import booleans, integers, sampled_from
 
 from gateway_core.outbox_queue import AccountQueue
-from gateway_core.ports import SinkFailure
+from gateway_core.store_ports import SinkFailure
 
 FAILED = SinkFailure(1, "ConnectionError", 0)
 

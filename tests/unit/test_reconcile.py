@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway_core.money import Units
-from gateway_core.ports import Store
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import Store
 from gateway_core.testing import samples
 from gateway_core.testing.calls import hold, settlement, spend
 from gateway_core.testing.clock import ManualClock

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway_core.ports import Store
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import Store
 from gateway_core.testing import samples
 from gateway_core.testing.billing_suite import ACCOUNT, adjustment, subscription
 from gateway_core.testing.calls import hold, spend

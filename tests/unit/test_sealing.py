@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gateway_core.home import Home
 from gateway_core.keyring import Keyring
-from gateway_core.ports import AnswerPlace
 from gateway_core.sealing import Answer, Seal
+from gateway_core.store_ports import AnswerPlace
 
 PLACE = AnswerPlace("key_1", "aa", "acct_1", b"hash", "req_1", 1, 2)
 ANSWER = Answer(b'{"secret words": 1}', stream=False)

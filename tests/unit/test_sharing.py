@@ -9,9 +9,9 @@ import pytest
 from gateway_core.errors import Conflict, InvalidRequest
 from gateway_core.interrupt import Cut, Interrupt
 from gateway_core.money import Units
-from gateway_core.ports import AnswerPlace, KeptAnswer
 from gateway_core.sealing import Answer
 from gateway_core.sharing import SharedAnswer
+from gateway_core.store_ports import AnswerPlace, KeptAnswer
 from gateway_core.testing.callers import Caller
 from gateway_core.wire.chat import DONE, KEEP_ALIVE
 

@@ -11,7 +11,7 @@ from spl_audit_thread.plugin import AuditThreadSettings
 from spl_audit_thread.query import checked, record_query
 
 from gateway_core.errors import InvalidRequest
-from gateway_core.ports import RecordQuery
+from gateway_core.store_ports import RecordQuery
 from gateway_core.testing.server import ServedGateway, serving
 from gateway_core.types import Record
 

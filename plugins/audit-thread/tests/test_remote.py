@@ -18,9 +18,9 @@ from gateway_core.config import UpstreamConfig
 from gateway_core.errors import ConfigError, OutsideError
 from gateway_core.home import Home
 from gateway_core.keyring import Keyring
-from gateway_core.ports import RecordQuery
 from gateway_core.signing import Signer
 from gateway_core.store.sqlite import SqliteStore
+from gateway_core.store_ports import RecordQuery
 from gateway_core.testing import samples
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.key_server import KeyServer, key_server

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from gateway_core.errors import InvalidRequest
-from gateway_core.ports import RecordQuery
+from gateway_core.store_ports import RecordQuery
 
 PARAMETERS = ("account", "after", "limit", "model", "month", "since", "until")
 PLACE = ("after", "limit")

@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from gateway_core.errors import PluginError
 from gateway_core.hookspecs import API, hookimpl
-from gateway_core.ports import DAY_KEY
 from gateway_core.services import Services
+from gateway_core.store_ports import DAY_KEY
 from gateway_core.types import Call, Credentials, Principal, Terms, Window
 from spl_tiers.terms import parse_amount
 
