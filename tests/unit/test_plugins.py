@@ -264,6 +264,6 @@ def test_a_tier_that_no_plugin_provides_is_refused_wherever_it_is_named() -> Non
 
 
 def test_a_missing_tier_says_which_plugin_failed(install: Install) -> None:
-    install("tier-paid", "import surely_not_there")
-    with pytest.raises(ConfigError, match=r"tier \"paid\".*plugin tier-paid failed: cannot be imported"):
-        load(configuration({"bearers": {"user_key": "paid"}}), found("tier-paid"))
+    install("tier-gold", "import surely_not_there")
+    with pytest.raises(ConfigError, match=r"tier \"gold\".*plugin tier-gold failed: cannot be imported"):
+        load(configuration({"bearers": {"user_key": "gold"}}), found("tier-gold"))
