@@ -8,21 +8,23 @@ from spl_provider_openai import Plugin
 from spl_provider_openai.provider import OpenAIProvider
 
 from gateway_core.config import UpstreamConfig
+from gateway_core.ports import Upstream
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
+from gateway_core.upstream.native import NativeUpstream
 
 Make = Callable[..., OpenAIProvider]
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[HttpxUpstream]:
-    upstream = HttpxUpstream(UpstreamConfig())
+@pytest.fixture(params=[NativeUpstream, HttpxUpstream], ids=["native", "httpx2"])
+async def upstream(request: pytest.FixtureRequest) -> AsyncIterator[Upstream]:
+    upstream: Upstream = request.param(UpstreamConfig())
     yield upstream
     await upstream.close()
 
 
 @pytest.fixture
-def make(openai_upstream: UpstreamHandle, upstream: HttpxUpstream) -> Make:
+def make(openai_upstream: UpstreamHandle, upstream: Upstream) -> Make:
     """make(**settings) → a provider for the strict upstream."""
     (kind,) = Plugin().register_providers()
 
