@@ -18,7 +18,7 @@ SECTIONS = {
     "Run it": ("serve", "chat"),
     "Accounts and keys": ("account", "keys", "instance", "token"),
     "Money": ("plan", "subscription", "usage", "invoice", "adjust"),
-    "Look": ("models", "capabilities", "tokenize", "thread", "plugins", "config"),
+    "Look": ("models", "capabilities", "tokenize", "thread", "providers", "plugins", "config"),
     "Look after it": ("reconcile", "outbox", "backup", "restore", "completion"),
 }
 """Every built-in command. `NAME` is the attribute `NAME` of `gateway_core.cli.NAME`, imported when it is needed."""

@@ -12,6 +12,7 @@ from gateway_core.edge.invoices import InvoiceEndpoints
 from gateway_core.edge.keys import KeyEndpoints
 from gateway_core.edge.models import ModelEndpoints
 from gateway_core.edge.outbox import OutboxEndpoints
+from gateway_core.edge.providers import ProviderEndpoints
 from gateway_core.edge.signing import SigningEndpoints
 from gateway_core.edge.subscriptions import SubscriptionEndpoints
 from gateway_core.edge.tokenize import TokenizeEndpoint
@@ -34,6 +35,7 @@ def core_endpoints(host: Host, access: Access) -> list[Endpoint]:
         *InstanceEndpoints(host).endpoints(),
         *SigningEndpoints(host).endpoints(),
         *AdminEndpoints(host).endpoints(),
+        *ProviderEndpoints(host).endpoints(),
         *OutboxEndpoints(host).endpoints(),
         *HealthEndpoints(host).endpoints(),
     ]

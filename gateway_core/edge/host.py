@@ -9,6 +9,7 @@ from gateway_core.dispatch import Dispatch
 from gateway_core.outbox import Outbox
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet
+from gateway_core.route_health import Health
 from gateway_core.services import Services
 from gateway_core.tokens import Tokens
 
@@ -39,6 +40,8 @@ class Host(Protocol):
     def tokens(self) -> Tokens: ...
     @property
     def outbox(self) -> Outbox: ...
+    @property
+    def health(self) -> Health: ...
 
     def enter(self) -> None:
         """A call begins: a shutdown waits for it."""

@@ -75,6 +75,7 @@ EXPECTED = {
     "POST /v1/admin/signing-keys": "operator",
     "POST /v1/admin/tokens": "operator",
     "GET /v1/admin/plugins": "operator",
+    "GET /v1/admin/providers": "operator",
     "GET /v1/admin/config": "operator",
     "POST /v1/admin/reconcile": "operator",
     "GET /v1/admin/log": "operator",
