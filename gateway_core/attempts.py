@@ -15,6 +15,7 @@ from gateway_core.errors import (
     ContentRefused,
     GatewayError,
     InvalidRequest,
+    NoConnectionFree,
     ProviderError,
     ProviderFault,
     ProviderRateLimited,
@@ -124,6 +125,9 @@ def _reported(health: RouteHealth, ticket: int, loop: asyncio.AbstractEventLoop,
         yield
     except ContentRefused:
         health.succeeded(ticket)
+        raise
+    except NoConnectionFree:
+        health.dropped(ticket)
         raise
     except ProviderFault as fault:
         health.failed(ticket, fault)

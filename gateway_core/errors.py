@@ -276,6 +276,10 @@ class Unavailable(ProviderFault):
     """The provider failed, timed out, hung up or spoke nonsense."""
 
 
+class NoConnectionFree(Unavailable):
+    """The provider was not asked: all connections of ours are in use. That says nothing of its route."""
+
+
 class ConfigError(SplError):
     """Bad configuration. `where` is "file: key" as the operator would look for it."""
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx2
 
 from gateway_core.config import UpstreamConfig
-from gateway_core.errors import ConfigError, Unavailable
+from gateway_core.errors import ConfigError, NoConnectionFree, Unavailable
 from gateway_core.ports import UpstreamRequest
 from gateway_core.types import Deadlines
 from gateway_core.upstream.deadlines import Sweep, Wait
@@ -213,7 +213,7 @@ def _faults_mapped() -> Iterator[None]:
     except httpx2.ConnectError as error:
         raise Unavailable(not_connected(error)) from None
     except httpx2.PoolTimeout:
-        raise Unavailable(NONE_FREE) from None
+        raise NoConnectionFree(NONE_FREE) from None
     except httpx2.RemoteProtocolError:
         raise Unavailable(HUNG_UP) from None
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):

@@ -5,7 +5,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 
-from gateway_core.errors import Unavailable
+from gateway_core.errors import NoConnectionFree, Unavailable
 from gateway_core.types import Deadlines
 from gateway_core.upstream.connect import connected_socket
 from gateway_core.upstream.connection import Connection
@@ -59,8 +59,11 @@ class Pool:
         if self._closed:
             raise Unavailable("is not asked any more: the gateway stops")
         if self._taken >= self._most:
-            with Wait(self._sweep, loop, min(connect, end), NONE_FREE if connect < end else late):
-                await self._place(loop)
+            try:
+                with Wait(self._sweep, loop, min(connect, end), NONE_FREE if connect < end else late):
+                    await self._place(loop)
+            except Unavailable as met:
+                raise NoConnectionFree(met.detail) from None
             connect = loop.time() + deadlines.connect
         else:
             self._taken += 1

@@ -16,7 +16,14 @@ PROMPT, ANSWER, LEAK = "canary-prompt-5e2a", "canary-answer-91bd", "canary-leake
 BEARER = "sk-canary-bearer-0123456789abcdef"
 JWT = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJjYW5hcnktc3ViamVjdCJ9."
 READ = ("/v1/usage", "/v1/models", "/v1/keys", "/v1/threads/th_audit_api_usage/records", "/v1/capabilities", "/readyz")
-OPERATOR = ("/metrics", "/v1/admin/config", "/v1/admin/plugins", "/v1/admin/log", "/v1/admin/outbox", "/v1/admin/providers")
+OPERATOR = (
+    "/metrics",
+    "/v1/admin/config",
+    "/v1/admin/plugins",
+    "/v1/admin/log",
+    "/v1/admin/outbox",
+    "/v1/admin/providers",
+)
 
 
 def trouble(served: Line) -> list[str]:

@@ -14,6 +14,7 @@ from gateway_core.config import UpstreamConfig
 from gateway_core.errors import (
     ContentRefused,
     InvalidRequest,
+    NoConnectionFree,
     ProviderError,
     ProviderFault,
     ProviderRateLimited,
@@ -194,6 +195,15 @@ async def test_refused_content_is_a_sound_route() -> None:
         with pytest.raises(InvalidRequest):
             await ask(first, health=known)
     assert known.report()[0].state == "closed"
+
+
+async def test_a_lack_of_our_own_connections_says_nothing_of_the_route() -> None:
+    known = health(ManualClock(), breaker_failures=1)
+    first = Scripted("first", *[NoConnectionFree("none free")] * 3)
+    for _ in range(3):
+        with pytest.raises(ProviderError):
+            await ask(first, health=known, routes=ROUTES[:1])
+    assert (first.asked, known.report()[0].state) == (3, "closed")
 
 
 async def test_a_probe_whose_client_leaves_is_free_for_the_next() -> None:
