@@ -216,7 +216,8 @@ class ChatClient:
         return Taken(connection.taken, None if acknowledged is None else max(0, acknowledged - self._before))
 
     async def finish(self, data: bytes) -> None:
-        """Sends the last part and ends the stream."""
+        """Sends the last part and ends the stream. It is settled: that its client goes changes nothing any more."""
+        self.forget()
         if not self._lost():
             if not self.started:
                 await self.write(b"")

@@ -210,9 +210,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def eof_received(self) -> None:
-        """The client says no more. Where it waits for an answer it has left: nothing more of it is sent."""
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn says that there always is one
-        if cycle is not None and not cycle.response_complete:
+        """The client says no more. A call that is under way is cut: nothing more of it is sent. What is settled, and
+        waits to be taken, still is."""
+        if self._on_gone is not None:
             self.hang_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
