@@ -13,6 +13,7 @@ from gateway_core.config import UpstreamConfig
 from gateway_core.errors import ConfigError, NoConnectionFree, Unavailable
 from gateway_core.ports import UpstreamRequest
 from gateway_core.types import Deadlines
+from gateway_core.upstream.body import events_of, whole
 from gateway_core.upstream.deadlines import Sweep, Wait
 from gateway_core.upstream.faults import (
     COMPRESSED,
@@ -22,12 +23,10 @@ from gateway_core.upstream.faults import (
     NONE_FREE,
     broken,
     not_connected,
-    too_large,
     too_slow,
 )
 from gateway_core.upstream.retry_after import retry_after
 from gateway_core.upstream.tls import client_context
-from gateway_core.wire.sse import SSEDecoder
 
 KEEP_ALIVE = 30.0
 """Seconds that an idle connection is kept."""
@@ -135,29 +134,16 @@ class HttpxResponse:
 
     async def read(self, limit: int | None = None) -> bytes:
         """The whole body, at most `limit` bytes (None: as configured); raises Unavailable beyond that."""
-        limit = self._config.max_answer_bytes if limit is None else limit
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await self._next():
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                raise Unavailable(too_large(limit))
-        return b"".join(pieces)
+        return await whole(self._next, self._config.max_answer_bytes if limit is None else limit)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, nothing held back."""
         while piece := await self._next():
             yield piece
 
-    async def events(self) -> AsyncIterator[Sequence[bytes]]:
+    def events(self) -> AsyncIterator[Sequence[bytes]]:
         """The data of the server-sent events that each read completed."""
-        decoder = SSEDecoder(self._config.max_event_bytes)
-        while piece := await self._next():
-            if events := decoder.push(piece):
-                yield events
-        if events := decoder.finish():
-            yield events
+        return events_of(self._next, self._config.max_event_bytes)
 
     async def close(self, *, finished: bool = False) -> None:
         """Gives the connection back, or cuts it where the body was not read to its end."""

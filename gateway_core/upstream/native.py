@@ -22,14 +22,14 @@ from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
 from gateway_core.ports import UpstreamRequest
 from gateway_core.types import Deadlines
+from gateway_core.upstream.body import events_of, whole
 from gateway_core.upstream.connection import Connection, Unprocessed
 from gateway_core.upstream.deadlines import Sweep
-from gateway_core.upstream.faults import COMPRESSED, too_large
+from gateway_core.upstream.faults import COMPRESSED
 from gateway_core.upstream.pool import Pool
 from gateway_core.upstream.retry_after import retry_after
 from gateway_core.upstream.target import Target
 from gateway_core.upstream.tls import client_context
-from gateway_core.wire.sse import SSEDecoder
 
 LAST_MOMENT = 0.05
 """Seconds that a finished stream gets to end its body, so that its connection can be used again."""
@@ -127,16 +127,7 @@ class NativeResponse:
 
     async def read(self, limit: int | None = None) -> bytes:
         """The whole body, at most `limit` bytes (None: as configured); raises Unavailable beyond that."""
-        connection = self._open()
-        limit = self._config.max_answer_bytes if limit is None else limit
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await connection.piece():
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                raise Unavailable(too_large(limit))
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return await whole(self._open().piece, self._config.max_answer_bytes if limit is None else limit)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, nothing held back."""
@@ -144,15 +135,9 @@ class NativeResponse:
         while piece := await connection.piece():
             yield piece
 
-    async def events(self) -> AsyncIterator[Sequence[bytes]]:
+    def events(self) -> AsyncIterator[Sequence[bytes]]:
         """The data of the server-sent events that each read completed."""
-        connection = self._open()
-        decoder = SSEDecoder(self._config.max_event_bytes)
-        while piece := await connection.piece():
-            if events := decoder.push(piece):
-                yield events
-        if events := decoder.finish():
-            yield events
+        return events_of(self._open().piece, self._config.max_event_bytes)
 
     async def close(self, *, finished: bool = False) -> None:
         """Gives the connection back, or cuts it where the answer has not come to its end."""
