@@ -1,9 +1,7 @@
-"""A copy of the store that can be trusted: taken under load, checked, and put back."""
+"""A copy of the store that can be trusted: taken under load, and checked. `spl restore` puts it back."""
 
 import os
-import shutil
 import sqlite3
-import time
 from pathlib import Path
 
 from gateway_core.errors import StoreCorrupt, StoreError
@@ -52,40 +50,6 @@ def verify(source: Path) -> None:
             db.close()
     except sqlite3.Error as error:
         raise StoreCorrupt(f"The backup {source} is damaged ({error}). Use another one.") from error
-
-
-def restore(source: Path, store_path: Path, *, replace: bool = False) -> Path | None:
-    """Puts a backup in a store's place; nobody may have it open. Returns where the store it replaced is kept.
-
-    Raises StoreError where there is a store and `replace` is not set, or where the backup is not good.
-    """
-    verify(source)
-    if store_path.exists() and not replace:
-        raise StoreError(f"There is a store at {store_path} already. To put the backup in its place, say so: --replace")
-    partial = store_path.with_name(store_path.name + ".partial")
-    try:
-        connections.create(partial)
-        shutil.copyfile(source, partial)
-        _sync(partial)
-        kept = _put_aside(store_path) if store_path.exists() else None
-        for leftover in ("-wal", "-shm"):
-            store_path.with_name(store_path.name + leftover).unlink(missing_ok=True)
-        partial.rename(store_path)
-        _sync(store_path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreError(f"The backup could not be put at {store_path} ({error}).") from error
-    return kept
-
-
-def _put_aside(store_path: Path) -> Path:
-    """Renames a store with its log: together they can still be opened."""
-    kept = store_path.with_name(f"{store_path.name}.before-restore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    for part in ("-wal", ""):
-        file = store_path.with_name(store_path.name + part)
-        if file.exists():
-            file.rename(kept.with_name(kept.name + part))
-    return kept
 
 
 def _sync(path: Path) -> None:
