@@ -17,12 +17,14 @@ from gateway_core.idempotency import Idempotency
 from gateway_core.keyring import Keyring
 from gateway_core.live import LiveStreams
 from gateway_core.losses import Losses
+from gateway_core.media import FetchedMedia
+from gateway_core.memory import ProviderMemory
 from gateway_core.models import resolve_models
 from gateway_core.money import parse_usd
 from gateway_core.outbox import Outbox
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet, load
-from gateway_core.ports import Clock
+from gateway_core.ports import Clock, ProviderParts
 from gateway_core.providers import build_providers
 from gateway_core.retention import Retention
 from gateway_core.route_health import Health
@@ -62,8 +64,13 @@ class Gateway:
         upstream = upstream_for(self.config.upstream)
         keyring = Keyring(home)
         signer = Signer(keyring, home, clock)
+        outside = GuardedOutside(allow_private=self.config.bearers.allow_private_addresses)
+        media, memory = FetchedMedia(outside), ProviderMemory()
         providers = build_providers(
-            config, plugins, upstream, bearers=lambda audience: signer.source("inference", audience, "inference")
+            config,
+            plugins,
+            lambda name, key: ProviderParts(name, key, upstream, media, memory),
+            bearers=lambda audience: signer.source("inference", audience, "inference"),
         )
         models = resolve_models(self.config, providers)
         self.outbox = Outbox(store, self.dispatch.emit_audit, clock, self.dispatch.wants_audit)
@@ -77,7 +84,7 @@ class Gateway:
             store=store,
             limiter=limiter,
             upstream=upstream,
-            outside=GuardedOutside(allow_private=self.config.bearers.allow_private_addresses),
+            outside=outside,
             providers=providers,
             models=models,
             outbox=self.outbox,

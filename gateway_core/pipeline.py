@@ -196,7 +196,7 @@ class Pipeline:
             raise AccountSuspended("This account is suspended; ask its operator.")
         await self._look(self._call(client, principal, account, _UNREAD), client)
         body = await client.body()
-        request = decode_request(body)
+        request = decode_request(body, account.id)
         if self._managed:
             refuse_unpriced(request)
             request = of_one_tenant(request)

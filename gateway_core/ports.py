@@ -1,4 +1,4 @@
-"""The few interfaces behind which things vary: Clock, Upstream, Provider, Limiter, Sink and Store.
+"""The few interfaces behind which things vary: Clock, Upstream, Provider, Media, Memory, Limiter, Sink and Store.
 
 A plugin implements one of them; the core sees nothing else of it. `gateway_core.testing` has a contract suite for each.
 """
@@ -10,6 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway_core.errors import GatewayError
 from gateway_core.types import (
     ChatRequest,
     Chunk,
@@ -94,6 +95,8 @@ class OutsideAnswer(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
+    #: Its Content-Type in lower case, without parameters; "" where it said none.
+    type: str = ""
 
 
 class Outside(Protocol):
@@ -151,6 +154,48 @@ class KeySource(Protocol):
         """A key that is good for a call that begins now."""
 
 
+class MediaFile(msgspec.Struct, frozen=True):
+    """An image or a file that was fetched. `type`: what it is, e.g. "image/png": lower case, without parameters."""
+
+    type: str
+    data: bytes
+
+
+class Media(Protocol):
+    """Images and files that a request names by address, fetched by us where the provider would not: bounded, timed,
+    and never from an inside address."""
+
+    async def fetch(self, url: str, types: frozenset[str], param: str) -> MediaFile:
+        """What is at the address, one of `types`. Raises InvalidRequest, naming `param`, where it may not or cannot
+        be had."""
+
+
+class Memory(Protocol):
+    """What a provider must be told again in a later call, and a standard client does not give back: thinking with its
+    signature, thought signatures. Short-lived, bounded, sealed at rest.
+
+    Kept by the account and a key, e.g. a tool call's id. An entry may be lost at any time: that is no error.
+    """
+
+    async def keep(self, account_id: str, entries: Mapping[str, bytes]) -> None:
+        """Keeps them, the latest under a key. Durable when it returns: await it before a client can read the keys."""
+
+    async def recall(self, account_id: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Those that are kept, by key."""
+
+
+class ProviderParts(msgspec.Struct, frozen=True):
+    """What a provider is built from, next to its settings."""
+
+    #: Of its table: `[providers.NAME]`.
+    name: str
+    #: None where none is configured.
+    api_key: str | KeySource | None
+    upstream: Upstream
+    media: Media
+    memory: Memory
+
+
 class ProviderKind(msgspec.Struct, frozen=True):
     """What `register_providers` gives: how to build providers of one kind from `[providers.NAME]` tables.
 
@@ -159,11 +204,11 @@ class ProviderKind(msgspec.Struct, frozen=True):
 
     name: str
     settings: type[msgspec.Struct]
-    #: build(name, settings, api_key, upstream) → Provider. `api_key` is None where none is configured.
+    #: build(settings, parts) → Provider, with `ProviderParts`.
     build: Any
     #: Without a key the provider is off, and start-up says which variable would turn it on.
     needs_key: bool = True
-    #: `build` also takes a KeySource as `api_key`, and asks it for each call: what "bearer:instance" needs.
+    #: `parts.api_key` may be a KeySource, which is asked for each call: what "bearer:instance" needs.
     fresh_keys: bool = False
 
 
@@ -236,6 +281,24 @@ Gate = Literal["public", "caller", "inference", "owner", "operator", "records:re
 that tier exists included (`caller`), or a bearer with the named scope."""
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """What an endpoint takes and answers, for the API's own document: any types that msgspec has a JSON schema of."""
+
+    #: Of the request's body; None: it takes none.
+    body: Any = None
+    #: Of a success's body; None: an object of any kind.
+    answer: Any = None
+    status: int = 200
+    #: A struct each of whose fields is a parameter of the query.
+    query: type[msgspec.Struct] | None = None
+    #: The same for headers; their names as `rename` writes them.
+    headers: type[msgspec.Struct] | None = None
+    #: Refusals beside those that the gate, the path and the body imply.
+    errors: tuple[type[GatewayError], ...] = ()
+    #: What a success can be besides JSON, e.g. "text/html".
+    also: tuple[str, ...] = ()
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """One route with its gate. `handler(request, principal)`; the principal is None only where the gate is public."""
 
@@ -245,3 +308,5 @@ class Endpoint(msgspec.Struct, frozen=True):
     handler: Callable[[Request, Principal | None], Awaitable[Response]]
     #: One line for the API's documentation.
     summary: str
+    #: None: a page for people, which the API's document leaves out.
+    shape: Shape | None = Shape()

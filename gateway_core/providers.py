@@ -13,7 +13,7 @@ from gateway_core.config_decode import nearest
 from gateway_core.config_file import LoadedConfig
 from gateway_core.errors import ConfigError, PluginError
 from gateway_core.plugins import PluginSet
-from gateway_core.ports import KeySource, Provider, ProviderKind, Upstream
+from gateway_core.ports import KeySource, Provider, ProviderKind, ProviderParts
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +28,15 @@ class _Absent(Exception):  # not an error: the provider is off, and this says wh
 def build_providers(
     loaded: LoadedConfig,
     plugins: PluginSet,
-    upstream: Upstream,
+    parts: Callable[[str, str | KeySource | None], ProviderParts],
     environ: Mapping[str, str] | None = None,
     *,
     bearers: Callable[[str], KeySource],
 ) -> dict[str, Provider]:
     """Builds every configured provider whose key is there, by name; a line says why another is off.
 
-    `bearers(audience)` gives this instance's own, for a provider with `api_key = "bearer:instance"`.
+    `parts(name, api_key)` gives what one is built from; `bearers(audience)` this instance's own bearers, for a
+    provider with `api_key = "bearer:instance"`.
     Raises ConfigError for bad settings, naming file and key.
     """
     kinds = plugins.provider_kinds()
@@ -48,14 +49,14 @@ def build_providers(
         settings = loaded.section(f"providers.{name}", kind.settings, without=CORE_KEYS)
         key: str | KeySource | None  # a source for a gateway that knows this instance
         if table.get("api_key") == OWN_BEARERS:
-            live[name] = _build(name, kind, settings, bearers(_audience(name, kind, loaded)), upstream)
+            live[name] = _build(kind, settings, parts(name, bearers(_audience(name, kind, loaded))))
             continue
         try:
             key = _api_key(name, table.get("api_key"), kind, loaded, os.environ if environ is None else environ)
         except _Absent as absent:
             log.info("provider %s is off: %s", name, absent)
             continue
-        live[name] = _build(name, kind, settings, key, upstream)
+        live[name] = _build(kind, settings, parts(name, key))
     return live
 
 
@@ -73,15 +74,13 @@ def _audience(name: str, kind: ProviderKind, loaded: LoadedConfig) -> str:
     return audience.rstrip("/").removesuffix("/v1")
 
 
-def _build(
-    name: str, kind: ProviderKind, settings: msgspec.Struct, key: str | KeySource | None, upstream: Upstream
-) -> Provider:
+def _build(kind: ProviderKind, settings: msgspec.Struct, parts: ProviderParts) -> Provider:
     try:
-        provider: Provider = kind.build(name, settings, key, upstream)
+        provider: Provider = kind.build(settings, parts)
     except ConfigError:
         raise
     except Exception as error:  # a plugin's constructor may fail in any way; its text may hold the key
-        raise PluginError(kind.name, f"provider {name} cannot be built: {type(error).__name__}") from error
+        raise PluginError(kind.name, f"provider {parts.name} cannot be built: {type(error).__name__}") from error
     return provider
 
 

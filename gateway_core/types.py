@@ -153,6 +153,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     choices: int = 1
     #: Images and files in the messages.
     media: int = 0
+    #: Whose call it is: for what a provider remembers between calls, and never sent anywhere.
+    account_id: str = ""
 
 
 class Subscription(msgspec.Struct, frozen=True):

@@ -161,7 +161,8 @@ async def _answer(transport: httpx2.AsyncHTTPTransport, request: httpx2.Request,
             pieces.append(piece)
     finally:
         await response.aclose()
-    return OutsideAnswer(response.status_code, b"".join(pieces))
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return OutsideAnswer(response.status_code, b"".join(pieces), kind)
 
 
 def _host(url: httpx2.URL) -> str:

@@ -182,8 +182,8 @@ _encode = msgspec.json.Encoder().encode
 _ROUTED = frozenset(ROUTED_FIELDS)
 
 
-def decode_request(body: bytes) -> ChatRequest:
-    """One request from its body. Raises InvalidRequest, whose `param` names the field where one is at fault."""
+def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
+    """One account's request from its body. Raises InvalidRequest, whose `param` names the field at fault."""
     fields = _json_object(body)
     try:
         checked = msgspec.convert(fields, _Body)
@@ -206,6 +206,7 @@ def decode_request(body: bytes) -> ChatRequest:
         output_limit=max(limits) if limits else None,
         choices=checked.n or 1,
         media=_check_details(checked),
+        account_id=account_id,
     )
 
 

@@ -18,6 +18,7 @@ from gateway_core.ports import Endpoint, LimiterKind, ProviderKind
 from gateway_core.store_ports import StoreKind
 from gateway_core.testing import samples
 from gateway_core.testing.plugins import load_plugins
+from gateway_core.testing.provider_parts import parts
 from gateway_core.types import Cost, Credentials, Principal, Record, Route, Terms, Usage
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
@@ -75,12 +76,12 @@ def test_the_page_s_links_lead_somewhere() -> None:
 def test_register_providers() -> None:
     kinds = documented("register_providers").provider_kinds()
     assert list(kinds) == ["provider-echo"]
-    assert kinds["provider-echo"].build("mine", kinds["provider-echo"].settings(), None, None).name == "mine"
+    assert kinds["provider-echo"].build(kinds["provider-echo"].settings(), parts("mine")).name == "mine"
 
 
 async def test_register_providers_example_answers_and_streams() -> None:
     kind = documented("register_providers").provider_kinds()["provider-echo"]
-    provider = kind.build("mine", kind.settings(), None, None)
+    provider = kind.build(kind.settings(), parts("mine"))
     answer = await provider.complete(samples.request(), Route("mine", "m"), None)
     assert answer.texts == ("You said: Hello",)
     events = [

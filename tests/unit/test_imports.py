@@ -55,6 +55,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "logs",
+        "media",
+        "memory",
         "breaker",
         "route_health",
         "attempts",

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,11 +12,10 @@ from gateway_core.config_file import LoadedConfig, from_tables
 from gateway_core.errors import ConfigError, PluginError
 from gateway_core.hookspecs import hookimpl
 from gateway_core.plugins import PluginSet
-from gateway_core.ports import ProviderKind
+from gateway_core.ports import ProviderKind, ProviderParts
 from gateway_core.providers import build_providers
 from gateway_core.testing.plugins import load_plugins
-
-UPSTREAM = cast("Any", object())
+from gateway_core.testing.provider_parts import parts
 
 
 class KindSettings(msgspec.Struct, frozen=True):
@@ -29,10 +28,10 @@ class Built(msgspec.Struct):
     api_key: Any
 
 
-def build(name: str, settings: KindSettings, api_key: Any, upstream: object) -> Built:
+def build(settings: KindSettings, given: ProviderParts) -> Built:
     if settings.base_url == "broken":
-        raise OSError(f"with {api_key}")
-    return Built(name, settings, api_key)
+        raise OSError(f"with {given.api_key!r}")
+    return Built(given.name, settings, given.api_key)
 
 
 class Plugin:
@@ -56,7 +55,7 @@ def plugins() -> PluginSet:
 
 
 def built(loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> Any:
-    providers = build_providers(loaded, plugins(), UPSTREAM, environ or {}, bearers=lambda audience: lambda: audience)
+    providers = build_providers(loaded, plugins(), parts, environ or {}, bearers=lambda audience: lambda: audience)
     return providers.get("p")
 
 

@@ -14,6 +14,7 @@ from spl_provider_demo.schema import instance
 from spl_provider_demo.script import count, pieces
 
 from gateway_core.errors import InvalidRequest
+from gateway_core.testing.provider_parts import parts
 from gateway_core.testing.provider_suite import WEATHER, ProviderSuite, chat, choices_of, stream_of
 from gateway_core.types import ChatRequest, Route
 
@@ -23,7 +24,7 @@ ROUTE = Route("demo", "demo")
 def make(**settings: Any) -> DemoProvider:
     (kind,) = Plugin().register_providers()
     assert not kind.needs_key
-    built: DemoProvider = kind.build("demo", kind.settings(**settings), None, None)
+    built: DemoProvider = kind.build(kind.settings(**settings), parts("demo"))
     return built
 
 

@@ -10,6 +10,7 @@ from spl_provider_openai.provider import OpenAIProvider
 from gateway_core.config import UpstreamConfig
 from gateway_core.ports import Upstream
 from gateway_core.testing.openai_fixture import UpstreamHandle
+from gateway_core.testing.provider_parts import parts
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 from gateway_core.upstream.native import NativeUpstream
 
@@ -30,7 +31,8 @@ def make(openai_upstream: UpstreamHandle, upstream: Upstream) -> Make:
 
     def make(api_key: str | None = openai_upstream.key, **settings: Any) -> OpenAIProvider:
         built: OpenAIProvider = kind.build(
-            "mine", kind.settings(**{"base_url": openai_upstream.base_url, **settings}), api_key, upstream
+            kind.settings(**{"base_url": openai_upstream.base_url, **settings}),
+            parts("mine", api_key, upstream=upstream),
         )
         return built
 

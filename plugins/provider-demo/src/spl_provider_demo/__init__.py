@@ -1,7 +1,7 @@
 """A model provider that works offline: deterministic, streams word by word, calls tools, writes JSON."""
 
 from gateway_core.hookspecs import API, hookimpl
-from gateway_core.ports import ProviderKind, Upstream
+from gateway_core.ports import ProviderKind, ProviderParts
 from spl_provider_demo.provider import DemoProvider, DemoSettings
 
 
@@ -19,6 +19,5 @@ class Plugin:
         return [ProviderKind(name="provider-demo", settings=DemoSettings, build=_build, needs_key=False)]
 
 
-def _build(name: str, settings: DemoSettings, api_key: str | None, upstream: Upstream) -> DemoProvider:
-    del api_key, upstream  # it never leaves the process
-    return DemoProvider(name, settings)
+def _build(settings: DemoSettings, parts: ProviderParts) -> DemoProvider:
+    return DemoProvider(parts.name, settings)  # it never leaves the process, and remembers nothing

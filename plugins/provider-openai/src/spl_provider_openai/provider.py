@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 
 from gateway_core.errors import ProviderFault, Unavailable
-from gateway_core.ports import Chunks, KeySource, Upstream, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
 from spl_provider_openai.answer import ChunkDecoder, decode_completion
 from spl_provider_openai.faults import fault
@@ -16,14 +16,13 @@ _ERROR_BYTES = 256 * 1024
 class OpenAIProvider:
     """An OpenAI-compatible server under one name. Raises ConfigError where its settings cannot work."""
 
-    def __init__(
-        self, name: str, settings: OpenAISettings, api_key: str | KeySource | None, upstream: Upstream
-    ) -> None:
-        self.name = name
+    def __init__(self, settings: OpenAISettings, parts: ProviderParts) -> None:
+        self.name = name = parts.name
+        api_key = parts.api_key
         self._settings = settings
         self._fresh = None if api_key is None or isinstance(api_key, str) else api_key
         self._api_key = api_key if isinstance(api_key, str) else None
-        self._upstream = upstream
+        self._upstream = parts.upstream
         self._url = endpoint(name, settings.base_url)
         self._headers = headers(name, settings, self._api_key)
 
