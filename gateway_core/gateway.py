@@ -11,6 +11,7 @@ from gateway_core.config_checks import UNLIMITED
 from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
 from gateway_core.edge.app import App, build_app
+from gateway_core.edge.inside import Inside
 from gateway_core.errors import PluginError, SplError, StoreError
 from gateway_core.home import Home
 from gateway_core.idempotency import Idempotency
@@ -18,7 +19,7 @@ from gateway_core.keyring import Keyring
 from gateway_core.live import LiveStreams
 from gateway_core.losses import Losses
 from gateway_core.media import FetchedMedia
-from gateway_core.memory import ProviderMemory
+from gateway_core.memory import MemorySeal, ProviderMemory
 from gateway_core.models import resolve_models
 from gateway_core.money import parse_usd
 from gateway_core.outbox import Outbox
@@ -32,6 +33,7 @@ from gateway_core.sealing import Seal
 from gateway_core.services import Services, Site
 from gateway_core.settle import Settler
 from gateway_core.signing import Signer
+from gateway_core.stand_ins import StandIns
 from gateway_core.tokens import Tokens
 from gateway_core.upstream.choice import upstream_for
 from gateway_core.upstream.outside import GuardedOutside
@@ -54,6 +56,7 @@ class Gateway:
         self.plugins = plugins
         self.dispatch = Dispatch(plugins)
         self.tokens = Tokens()
+        self.inside = Inside(self.config.server, self.dispatch, clock)
         #: Set once a shutdown has begun: new calls are refused, `/readyz` says so.
         self.draining = False
         self._calls = 0
@@ -65,7 +68,8 @@ class Gateway:
         keyring = Keyring(home)
         signer = Signer(keyring, home, clock)
         outside = GuardedOutside(allow_private=self.config.bearers.allow_private_addresses)
-        media, memory = FetchedMedia(outside), ProviderMemory()
+        media = FetchedMedia(outside)
+        memory = ProviderMemory(store, MemorySeal(keyring), self.config.memory, clock)
         providers = build_providers(
             config,
             plugins,
@@ -80,11 +84,14 @@ class Gateway:
             home=home.path,
             keyring=keyring,
             signer=signer,
+            stand_ins=StandIns(),
             site=Site(self.config.server.public_url),
             store=store,
             limiter=limiter,
             upstream=upstream,
             outside=outside,
+            inside=self.inside,
+            tokens=self.tokens,
             providers=providers,
             models=models,
             outbox=self.outbox,

@@ -3,12 +3,13 @@
 A plugin implements one of them; the core sees nothing else of it. `gateway_core.testing` has a contract suite for each.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Send
 
 from gateway_core.errors import GatewayError
 from gateway_core.types import (
@@ -115,6 +116,60 @@ class Outside(Protocol):
 
     async def close(self) -> None:
         """Closes every connection."""
+
+
+class InsideAnswer(msgspec.Struct, frozen=True):
+    """What an endpoint of the gateway's own answered, where it did not refuse: status, headers by lower-case name, and
+    the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Inside(Protocol):
+    """The gateway's own API for a plugin that answers people: every gate holds, and nothing passes a socket.
+
+    `scope` is that of the request which the plugin answers: the address and the request id stay its own. `bearer` is a
+    key, or its stand-in.
+    """
+
+    def address(self, scope: MutableMapping[str, Any]) -> str:
+        """The client's address, behind trusted proxies."""
+
+    def is_secure(self, scope: MutableMapping[str, Any]) -> bool:
+        """Whether the client came by TLS, as far as the socket or a trusted proxy says."""
+
+    async def identify(self, scope: MutableMapping[str, Any], bearer: str) -> Principal:
+        """Whose bearer it is. A refusal (InvalidBearer and its kin) counts against the client's address, as it would
+        have at the door."""
+
+    async def ask(
+        self, scope: MutableMapping[str, Any], bearer: str, method: str, path: str, body: bytes | None = None
+    ) -> InsideAnswer:
+        """One request, its path with the query. Raises the GatewayError that the endpoint refuses with."""
+
+    async def forward(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send, bearer: str, path: str
+    ) -> None:
+        """Lets another endpoint answer the plugin's own client, as if it had asked there with the bearer: what the
+        client is sent, and when it goes, is seen as everywhere. Raises the endpoint's GatewayErrors."""
+
+
+class Tokenizers(Protocol):
+    """Tokens as they are counted and shown: exactly where a vocabulary is published, else by a stated rule."""
+
+    async def count(self, vocabulary: str, texts: Sequence[str]) -> int:
+        """Tokens of the texts, each encoded by itself."""
+
+    def pieces(self, vocabulary: str, text: str) -> AsyncIterator[list[tuple[int, bytes]]]:
+        """Each token's id and bytes, some at a time. The bytes of one token need not be valid UTF-8."""
+
+    def estimate(self, texts: Sequence[str]) -> int:
+        """About how many tokens the texts have, where no vocabulary is published."""
+
+    def split(self, text: str) -> list[str]:
+        """The text in parts that stand for the tokens which `estimate` counts."""
 
 
 # ---------------------------------------------------------------- providers
@@ -275,6 +330,9 @@ class OutboxState(Protocol):
 
 # ---------------------------------------------------------------- routes
 
+
+REQUEST_ID = "spl.request_id"
+"""Where a request's scope has its id."""
 
 Gate = Literal["public", "caller", "inference", "owner", "operator", "records:read", "records:write"]
 """Who may call an endpoint: anyone without looking (`public`), any caller that is authenticated, anonymous ones where

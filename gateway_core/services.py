@@ -8,8 +8,9 @@ import msgspec
 
 from gateway_core.config import Config
 from gateway_core.keyring import Keyring
-from gateway_core.ports import Clock, Limiter, OutboxState, Outside, Provider, Upstream
+from gateway_core.ports import Clock, Inside, Limiter, OutboxState, Outside, Provider, Tokenizers, Upstream
 from gateway_core.signing import Signer
+from gateway_core.stand_ins import StandIns
 from gateway_core.store_ports import Store
 from gateway_core.types import ModelFacts
 
@@ -36,12 +37,17 @@ class Services(msgspec.Struct, frozen=True):
     keyring: Keyring
     #: What it signs its own bearers with.
     signer: Signer
+    #: Bearers for who has shown a key before, within this process.
+    stand_ins: StandIns
     site: Site
     store: Store
     limiter: Limiter
     upstream: Upstream
     #: For addresses that customers named.
     outside: Outside
+    #: The gateway's own API, asked from within.
+    inside: Inside
+    tokens: Tokenizers
     providers: Mapping[str, Provider]
     models: Mapping[str, ModelFacts]
     #: What waits to be told to the sinks.

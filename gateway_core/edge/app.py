@@ -9,7 +9,6 @@ from gateway_core.edge.access import Access
 from gateway_core.edge.chat import ChatEndpoint
 from gateway_core.edge.endpoints import core_endpoints
 from gateway_core.edge.errors import render
-from gateway_core.edge.floods import Failures
 from gateway_core.edge.guard import Addresses, ClientGone
 from gateway_core.edge.host import REQUEST_ID, Host
 from gateway_core.edge.routing import RouteInfo, build_router
@@ -36,7 +35,8 @@ class App:
         self.routes = routes
         self._server = host.services.config.server
         self._addresses = Addresses(self._server.trusted_proxies)
-        self._failures = Failures(self._server.failures_per_minute, host.services.clock)
+        self._failures = host.inside.failures
+        host.inside.opens(self._endpoint)
         self._id_header = f"{self._server.header_prefix}Request-ID".lower().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +89,10 @@ class App:
             raise InternalError("The gateway is shutting down; try again.", retry_after=DRAINING_RETRY_SECONDS)
         if self._failures and path not in HEALTH:
             self._failures.check(self._addresses.client(scope))
-        if path == CHAT and scope["method"] == "POST":
+        await self._endpoint(scope, receive, send)
+
+    async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == CHAT and scope["method"] == "POST":
             await self._chat(scope, receive, send)
         else:
             await self._router(scope, receive, send)

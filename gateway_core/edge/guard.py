@@ -49,6 +49,17 @@ class Addresses:
             address = hop
         return str(address)
 
+    def secure(self, scope: Scope) -> bool:
+        """Whether the client came by TLS: the socket's, or what a trusted proxy next to us says."""
+        if scope.get("scheme") == "https":
+            return True
+        client = scope.get("client")
+        peer = _parse(client[0] if client else "")
+        if peer is None or not self._is_trusted(peer):
+            return False
+        said = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+        return bool(said) and said[-1].split(b",")[-1].strip().lower() == b"https"
+
     def _is_trusted(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._trusted)
 

@@ -6,15 +6,14 @@ from starlette.types import ASGIApp
 
 from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
+from gateway_core.edge.inside import Inside
 from gateway_core.outbox import Outbox
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet
+from gateway_core.ports import REQUEST_ID as REQUEST_ID
 from gateway_core.route_health import Health
 from gateway_core.services import Services
 from gateway_core.tokens import Tokens
-
-REQUEST_ID = "spl.request_id"
-"""Where a scope has the id of its request."""
 
 CONNECTION = "spl.connection"
 """Where our server puts the connection among a scope's extensions."""
@@ -38,6 +37,8 @@ class Host(Protocol):
     def pipeline(self) -> Pipeline: ...
     @property
     def tokens(self) -> Tokens: ...
+    @property
+    def inside(self) -> Inside: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

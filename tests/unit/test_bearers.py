@@ -17,6 +17,7 @@ from gateway_core.key_text import new_key_text
 from gateway_core.keyring import Keyring
 from gateway_core.money import parse_usd
 from gateway_core.services import Services
+from gateway_core.stand_ins import StandIns
 from gateway_core.store.sqlite import SqliteStore
 from gateway_core.store_ports import Store
 from gateway_core.testing.clock import ManualClock
@@ -47,6 +48,7 @@ class Bench:
         self.keyring = Keyring(Home(home))
         self.reads = Reads(store.directory)
         self.plugin = UserKeysPlugin()
+        self.stand_ins = StandIns()
         self.home = home
 
     def services(self) -> Services:
@@ -60,11 +62,14 @@ class Bench:
             home=self.home,
             keyring=self.keyring,
             signer=unused,
+            stand_ins=self.stand_ins,
             site=unused,
             store=store,
             limiter=unused,
             upstream=unused,
             outside=unused,
+            inside=unused,
+            tokens=unused,
             providers={},
             models={},
             outbox=unused,
@@ -237,3 +242,25 @@ async def test_a_key_of_an_account_that_is_not_there(bench: Bench) -> None:
     principal = await bench.call(secret)
     assert principal is not None
     assert principal.account_id == "acct_x"
+
+
+async def test_a_stand_in_is_worth_what_its_key_is_worth(bench: Bench) -> None:
+    key, secret = await bench.key()
+    bearer = bench.stand_ins.bearer(key.id)
+    assert await bench.call(bearer) == await bench.call(secret)
+    await bench.store.directory.revoke_key(key.id, bench.clock.now_ms(), "test")
+    with pytest.raises(InvalidBearer):
+        await bench.call(bearer)
+
+
+async def test_a_stand_in_of_another_process_is_refused(bench: Bench) -> None:
+    key, _ = await bench.key()
+    for bearer in (StandIns().bearer(key.id), bench.stand_ins.bearer("key_unknown")):
+        with pytest.raises(InvalidBearer):
+            await bench.call(bearer)
+
+
+async def test_the_operators_stand_in_is_the_operator(bench: Bench) -> None:
+    principal = await bench.call(bench.stand_ins.bearer("key_operator"))
+    assert principal is not None
+    assert principal.kind == "operator"

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "key_sets",
         "signing",
         "sealing",
+        "stand_ins",
         "ports",
         "store_ports",
         "hookspecs",
