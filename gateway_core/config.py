@@ -69,6 +69,21 @@ class IdempotencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     max_bytes: Count = 256 * 1024 * 1024
 
 
+class MemoryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[memory]`: what providers must be told again in a later call and no client gives back: signed thinking."""
+
+    hours: Annotated[float, Meta(gt=0, le=24 * 31)] = 24.0
+    #: A larger entry is not kept.
+    max_entry_bytes: Count = 512 * 1024
+    #: Of one account: entries, and bytes of all of them. The oldest give way.
+    max_entries: Count = 20_000
+    max_bytes: Count = 128 * 1024 * 1024
+    #: Of all accounts; beyond it the account that keeps most loses its oldest.
+    max_total_bytes: Count = 2 * 1024 * 1024 * 1024
+    #: In this process, so that a tool loop asks no disk.
+    cache_bytes: Annotated[int, Meta(ge=0)] = 32 * 1024 * 1024
+
+
 class RetentionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[retention]`: days after which something is removed by itself; absent: never. The ledger itself stays."""
 
@@ -188,6 +203,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreConfig = StoreConfig()
     limits: LimitsConfig = LimitsConfig()
     idempotency: IdempotencyConfig = IdempotencyConfig()
+    memory: MemoryConfig = MemoryConfig()
     retention: RetentionConfig = RetentionConfig()
     #: `enabled` and one table a plugin.
     plugins: Table = {}

@@ -81,6 +81,7 @@ class Retention:
             before = now - config.operator_log_days * _DAY_MS
             removed["operator_log"] = await self._repeat(lambda: retention.prune("operator_log", before, BATCH))
         removed["revoked_jtis"] = await self._repeat(lambda: retention.prune("revoked_jtis", now, BATCH))
+        removed["memories"] = await self._repeat(lambda: retention.prune("memories", now, BATCH))
         forget = now - config.anonymous_days * _DAY_MS
         removed["day_keys"] = await self._repeat(lambda: retention.prune("day_keys", forget, BATCH))
         return +removed

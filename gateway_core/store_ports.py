@@ -151,6 +151,37 @@ class Answers(Protocol):
         """Removes at most `limit` places that have expired; gives their number."""
 
 
+class MemoryEntry(msgspec.Struct, frozen=True):
+    """One entry of the providers' memory as it lies on disk. `key` is a digest, `sealed` is encrypted."""
+
+    key: bytes
+    expires_at: int
+    sealed: bytes
+
+
+class MemoryBounds(msgspec.Struct, frozen=True):
+    """How much may be kept: entries and bytes of one account, and bytes of all. Some hundred bytes are added to each
+    entry's own."""
+
+    most_entries: int
+    most_bytes: int
+    most_bytes_in_all: int
+
+
+class Memories(Protocol):
+    """What providers must be told again in a later call."""
+
+    async def keep(self, account_id: str, entries: Sequence[MemoryEntry], bounds: MemoryBounds) -> None:
+        """Keeps them, on disk when it returns, each instead of what was kept under its key.
+
+        What is beyond the bounds gives way in the same write: the account's own that expire first; where it is too
+        much in all, those of the account that keeps most.
+        """
+
+    async def recall(self, account_id: str, keys: Sequence[bytes], now_ms: int, most_bytes: int) -> list[MemoryEntry]:
+        """Those that are there and not expired, the last keys first, until they have more than `most_bytes`."""
+
+
 class Directory(Protocol):
     """Accounts and keys. Reads on the path of a call are from memory."""
 
@@ -365,7 +396,7 @@ class Reports(Protocol):
         """Rollups of [since_day, until_day], of one account or of all."""
 
 
-Expiring = Literal["operator_log", "revoked_jtis", "day_keys"]
+Expiring = Literal["operator_log", "revoked_jtis", "day_keys", "memories"]
 DAY_KEY = "day-key"
 """State under this name, a space and a UTC day ("2026-11-22") is a secret of that day, which retention removes: what
 was hashed with it can then be tied to nobody any more."""
@@ -390,6 +421,7 @@ class Store(Protocol):
 
     ledger: Ledger
     answers: Answers
+    memories: Memories
     directory: Directory
     instances: Instances
     subscriptions: Subscriptions

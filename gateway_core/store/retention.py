@@ -12,6 +12,8 @@ from gateway_core.store_ports import DAY_KEY, Expiring
 _EXPIRED = {
     "operator_log": "DELETE FROM operator_log WHERE number IN "
     "(SELECT number FROM operator_log WHERE at < ? ORDER BY number LIMIT ?)",
+    "memories": "DELETE FROM memories WHERE rowid IN "
+    "(SELECT rowid FROM memories WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
     "revoked_jtis": "DELETE FROM revoked_jtis WHERE (issuer, jti) IN "
     "(SELECT issuer, jti FROM revoked_jtis WHERE expires_at < ? LIMIT ?)",
 }

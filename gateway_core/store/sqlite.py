@@ -18,6 +18,7 @@ from gateway_core.store.committer import Committer, Op
 from gateway_core.store.directory import SqliteDirectory, WriteOp, write
 from gateway_core.store.instances import SqliteInstances
 from gateway_core.store.ledger import SqliteLedger
+from gateway_core.store.memories import SqliteMemories
 from gateway_core.store.readers import Readers
 from gateway_core.store.records import SqliteRecords
 from gateway_core.store.reports import SqliteReports
@@ -29,6 +30,7 @@ from gateway_core.store_ports import (
     Directory,
     Instances,
     Ledger,
+    Memories,
     Records,
     Reports,
     Retention,
@@ -54,6 +56,7 @@ class SqliteStore:
 
     ledger: Ledger
     answers: Answers
+    memories: Memories
     directory: Directory
     instances: Instances
     subscriptions: Subscriptions
@@ -81,6 +84,7 @@ class SqliteStore:
         self._committer = committer = Committer(books, self._window_ms, self._probe)
         self.ledger = ledger = SqliteLedger(committer, self._readers, self.boot_id, self._clock)
         self.answers = SqliteAnswers(committer)
+        self.memories = SqliteMemories(committer, self._readers)
         now_ms = self._clock.now_ms
         self.directory = directory = SqliteDirectory(committer, self._readers, now_ms)
         self.instances = SqliteInstances(committer, self._readers, now_ms)

@@ -21,6 +21,7 @@ from gateway_core.testing.billing_suite import AdjustmentsSuite, ReportsSuite, S
 from gateway_core.testing.calls import MONTH, hold, settlement, spend
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.instances_suite import InstancesSuite
+from gateway_core.testing.memories_suite import MemoriesSuite
 from gateway_core.testing.telling_suite import TellingSuite
 from gateway_core.types import AUDIT_THREAD, Account, Checkpoint, Key, Usage
 
@@ -31,7 +32,9 @@ def key(key_id: str = "key_1", **changes: Any) -> Key:
     return msgspec.structs.replace(made, **changes)
 
 
-class StoreSuite(AnswersSuite, InstancesSuite, SubscriptionsSuite, AdjustmentsSuite, ReportsSuite, TellingSuite):
+class StoreSuite(
+    AnswersSuite, MemoriesSuite, InstancesSuite, SubscriptionsSuite, AdjustmentsSuite, ReportsSuite, TellingSuite
+):
     """The contract of `ports.Store`."""
 
     def make(self, home: Path, clock: ManualClock) -> Store:

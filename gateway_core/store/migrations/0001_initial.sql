@@ -323,6 +323,40 @@ BEGIN
     WHERE account_id = old.account_id;
 END;
 
+-- What providers must be told again in a later call. `key` is a keyed digest and `sealed` is encrypted.
+CREATE TABLE memories (
+    account_id TEXT NOT NULL,
+    key BLOB NOT NULL,
+    expires_at INTEGER NOT NULL,
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (account_id, key)
+) STRICT;
+CREATE INDEX memories_by_expiry ON memories (expires_at);
+CREATE INDEX memories_by_account ON memories (account_id, expires_at);
+
+-- How many entries each account has, and their bytes, 256 for each row included; under '' those of all accounts.
+CREATE TABLE memories_kept (
+    account_id TEXT PRIMARY KEY,
+    entries INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX memories_kept_by_size ON memories_kept (bytes);
+INSERT INTO memories_kept VALUES ('', 0, 0);
+CREATE TRIGGER memories_more AFTER INSERT ON memories
+BEGIN
+    INSERT INTO memories_kept VALUES (new.account_id, 1, length(new.sealed) + 256)
+    ON CONFLICT (account_id) DO UPDATE SET entries = entries + 1, bytes = bytes + excluded.bytes;
+    UPDATE memories_kept SET entries = entries + 1, bytes = bytes + length(new.sealed) + 256 WHERE account_id = '';
+END;
+CREATE TRIGGER memories_less AFTER DELETE ON memories
+BEGIN
+    UPDATE memories_kept SET entries = entries - 1, bytes = bytes - length(old.sealed) - 256
+    WHERE account_id IN ('', old.account_id);
+    DELETE FROM memories_kept WHERE account_id = old.account_id AND entries = 0;
+END;
+CREATE TRIGGER memories_no_update BEFORE UPDATE ON memories
+BEGIN SELECT RAISE (ABORT, 'an entry is replaced, never changed: its bytes are counted'); END;
+
 -- ---------------------------------------------------------------- facts stay
 
 CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger
