@@ -22,6 +22,7 @@ from gateway_core.types import ChatRequest, Chunk, Route
 from gateway_core.wire.chat import decode_request
 
 VOCABULARIES = (None, "o200k_base", "cl100k_base")
+ROUTE = Route("mine", "m")
 WEATHER = {
     "type": "function",
     "function": {
@@ -41,6 +42,13 @@ def chat(**fields: Any) -> ChatRequest:
 async def stream_of(provider: Provider, request: ChatRequest, route: Route, limit: int | None = None) -> list[Chunk]:
     """All chunks of a stream."""
     return [chunk async for batch in await provider.stream(request, route, limit) for chunk in batch]
+
+
+async def ask(provider: Provider, request: ChatRequest, route: Route = ROUTE, limit: int | None = None) -> Any:
+    """Asks in the way that the request says: its completion, or all its chunks."""
+    if request.stream:
+        return await stream_of(provider, request, route, limit)
+    return await provider.complete(request, route, limit)
 
 
 def choices_of(chunks: list[Chunk]) -> list[dict[str, Any]]:

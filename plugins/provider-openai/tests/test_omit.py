@@ -22,13 +22,15 @@ BODY = {
 @pytest.mark.parametrize("omit", [set(), {"store"}, {"store", "max_tokens", "absent"}, {"unknown", "store"}])
 def test_what_is_named_is_left_out(omit: set[str]) -> None:
     request = decode_request(msgspec.json.encode(BODY))
-    sent = json.loads(encode_request(request, "m", None, OpenAISettings(omit=frozenset(omit)), stream=False))
+    sent = json.loads(
+        encode_request(request, "m", None, OpenAISettings(omit=frozenset(omit)).quirks("m"), stream=False)
+    )
     assert sent == {name: value for name, value in BODY.items() if name not in omit}
 
 
 def test_a_request_that_is_asked_for_as_it_came_is_not_encoded_again() -> None:
     request = decode_request(msgspec.json.encode(BODY))
-    sent = encode_request(request, "m", None, OpenAISettings(omit=frozenset({"absent"})), stream=False)
+    sent = encode_request(request, "m", None, OpenAISettings(omit=frozenset({"absent"})).quirks("m"), stream=False)
     assert sent.endswith(request.rest[1:])
     assert set(json.loads(request.rest)) == set(BODY) - set(ROUTED_FIELDS)
 

@@ -1,84 +1,54 @@
 """What comes back: completions and events, decoded once, with the pieces that are billed."""
 
-from collections.abc import Iterator
-from typing import Any, TypeGuard
+from collections.abc import Sequence
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Chunk, Completion, Usage
 from spl_provider_openai.faults import fault_inside
-
-MOST_TOKENS = 10**9
-"""A count above this is a mistake."""
-
-
-class _Function(Struct):
-    arguments: Any = None
-
-
-class _Custom(Struct):
-    input: Any = None
-
-
-class _Call(Struct):
-    function: _Function | None = None
-    custom: _Custom | None = None
-
-
-class _Message(Struct):
-    """A message or a delta: what of it is billed. The types are the client's business, so they are not checked."""
-
-    role: Any = None
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    refusal: Any = None
-    tool_calls: list[_Call] | None = None
-    function_call: _Function | None = None
-
-
-class _Choice(Struct):
-    message: _Message
-    index: int = 0
-    finish_reason: str | None = None
-
-
-class _ChunkChoice(Struct):
-    delta: _Message | None = None
-    index: int = 0
-    finish_reason: str | None = None
-
+from spl_provider_openai.repair import StreamedChoice, is_plain, repaired
+from spl_provider_openai.usage import usage_of
+from spl_provider_openai.view import Choice, ChunkChoice, message_of, texts_of
 
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
-_choices = msgspec.json.Decoder(list[_Choice]).decode
-_chunk_choices = msgspec.json.Decoder(list[_ChunkChoice]).decode
+_choices = msgspec.json.Decoder(list[Choice]).decode
+_chunk_choices = msgspec.json.Decoder(list[ChunkChoice]).decode
 _any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NULL = Raw(b"null")
 _OURS = ("id", "object", "created", "model")
 _NO_CHOICES = Raw(b"[]")
+_NO_USAGE = (None, None)
+
+_Said = tuple[Raw, tuple[str, ...], bool]
+"""The choices of one chunk, the billed texts in them, and whether a finish reason is."""
 
 
-def decode_completion(body: bytes) -> Completion:
-    """A plain answer. Raises a ProviderFault where it is none."""
+def decode_completion(body: bytes, secret: str | None = None) -> Completion:
+    """A plain answer. Raises a ProviderFault where it is none; `secret`, our key, stands in none of its words."""
     try:
-        fields = _object(body)
-        choices = fields.pop("choices", None)
-        view = _choices(choices) if choices is not None else []
-        usage, usage_fields = _usage(fields.pop("usage", None))
+        fields = _object(body, secret, begun=False)
+        raw = fields.pop("choices", None)
+        view = _choices(raw) if raw is not None else []
+        usage, usage_fields = _usage(fields.pop("usage", None), view)
         answer_id, created = _text(fields.pop("id", None)), _whole(fields.pop("created", None))
     except _NONSENSE:
         raise Unavailable("sent an answer that is no chat completion") from None
-    if choices is None or not view:
+    if raw is None or not view:
         raise Unavailable("sent an answer without choices")
+    messages = [choice.message for choice in view]
+    if not all(is_plain(choice, place) for place, choice in enumerate(view)):
+        choices = [repaired(choice, place) for place, choice in enumerate(_any(raw))]
+        messages = [message_of(choice["message"]) for choice in choices]
+        raw = Raw(_encode(choices))
     _drop_ours(fields)
     return Completion(
-        choices=choices,
+        choices=raw,
         usage=usage,
-        texts=tuple(text for choice in view for text in _texts(choice.message)),
+        texts=tuple(text for message in messages for text in texts_of(message)),
         usage_fields=usage_fields,
         id=answer_id,
         created=created,
@@ -89,72 +59,80 @@ def decode_completion(body: bytes) -> Completion:
 class ChunkDecoder:
     """Decodes the events of one stream, and knows which of its choices have finished."""
 
-    def __init__(self) -> None:
-        self._begun: set[int] = set()
-        self._finished: set[int] = set()
+    def __init__(self, secret: str | None = None) -> None:
+        self._secret = secret
+        self._answers: dict[int, StreamedChoice] = {}
         self._id: str | None = None
         self._created: int | None = None
 
     @property
     def finished(self) -> bool:
         """Every choice that began has its finish reason, and there was one."""
-        return bool(self._begun) and self._begun == self._finished
+        return bool(self._answers) and all(answer.finished for answer in self._answers.values())
 
-    def decode(self, data: bytes) -> Chunk:
-        """One event. Raises a ProviderFault where it is an error, or nonsense."""
+    def decode(self, data: bytes) -> list[Chunk]:
+        """One event: a chunk for each choice in it, or one without any. Raises a ProviderFault where it is an error,
+        or nonsense."""
         try:
-            fields = _object(data)
+            fields = _object(data, self._secret, begun=bool(self._answers))
             raw = fields.pop("choices", None)
             view = _chunk_choices(raw) if raw is not None and raw != _NULL else []
-            usage_raw = fields.pop("usage", None)
-            usage, usage_fields = (None, None) if usage_raw is None or usage_raw == _NULL else _usage(usage_raw)
-            if not self._begun:
+            usage, usage_fields = _usage(fields.pop("usage", None), view)
+            if not self._answers:
                 self._id, self._created = _text(fields.get("id")), _whole(fields.get("created"))
         except _NONSENSE:
             raise Unavailable("sent an event that is no chat completion chunk") from None
         _drop_ours(fields)
-        texts: tuple[str, ...] = ()
-        finish = False
-        for choice in view:
-            if choice.index not in self._begun:
-                raw = self._begin(choice, raw)
-            if choice.delta is not None:
-                texts += _texts(choice.delta)
-            if choice.finish_reason is not None:
-                finish = True
-                self._finished.add(choice.index)
-        return Chunk(
-            choices=raw if view and raw is not None else _NO_CHOICES,
-            texts=texts,
-            finish=finish,
-            usage=usage,
-            usage_fields=usage_fields,
-            id=self._id,
-            created=self._created,
-            extra=fields,
-        )
+        if raw is None or not view:
+            said: list[_Said] = [(_NO_CHOICES, (), False)]
+        elif len(view) == 1 and self._answer(view[0].index or 0).pass_on(view[0]):
+            choice = view[0]
+            said = [(raw, texts_of(choice.delta) if choice.delta is not None else (), choice.finish_reason is not None)]
+        else:
+            said = self._written_anew(raw) or [(_NO_CHOICES, (), False)]
+        last = len(said) - 1
+        return [
+            Chunk(
+                choices=choices,
+                texts=texts,
+                finish=finish,
+                usage=usage if at == last else None,
+                usage_fields=usage_fields if at == last else None,
+                id=self._id,
+                created=self._created,
+                extra=fields,
+            )
+            for at, (choices, texts, finish) in enumerate(said)
+        ]
 
-    def _begin(self, choice: _ChunkChoice, raw: Raw | None) -> Raw | None:
-        """Notes a new choice; its first delta gets the role that some servers leave out."""
-        self._begun.add(choice.index)
-        if raw is None or (choice.delta is not None and choice.delta.role is not None):
-            return raw
-        choices = _any(raw)
-        for one in choices:
-            if one.get("index", 0) == choice.index:
-                one["delta"] = {"role": "assistant", **(one.get("delta") or {})}
-                one["delta"]["role"] = "assistant"
-        return Raw(_encode(choices))
+    def _written_anew(self, raw: Raw) -> list[_Said]:
+        """The event's choices as OpenAI writes them, one by one."""
+        said: list[_Said] = []
+        for choice in _any(raw):
+            index = choice.get("index") or 0
+            anew = self._answer(index).written_anew(choice, index)
+            if anew is not None:
+                texts = texts_of(message_of(anew["delta"]))
+                said.append((Raw(_encode([anew])), texts, anew["finish_reason"] is not None))
+        return said
+
+    def _answer(self, index: int) -> StreamedChoice:
+        answer = self._answers.get(index)
+        if answer is None:
+            answer = self._answers[index] = StreamedChoice()
+        return answer
 
 
-def _object(data: bytes) -> dict[str, Raw]:
+def _object(data: bytes, secret: str | None, *, begun: bool) -> dict[str, Raw]:
     """The fields of one JSON object in valid UTF-8. Raises the fault of an error that it reports."""
     if not data.isascii():
         str(data, "utf-8")  # what is passed on unread must be readable, too
     fields = _fields(data)
     error = fields.pop("error", None)
     if error is not None and error != _NULL:
-        raise fault_inside(_any(error))
+        raise fault_inside(_any(error), begun=begun, secret=secret)
+    if "choices" not in fields and fields.get("object") == b'"error"':
+        raise fault_inside(_any(data), begun=begun, secret=secret)
     return fields
 
 
@@ -164,76 +142,14 @@ def _drop_ours(fields: dict[str, Raw]) -> None:
         fields.pop(name, None)
 
 
-def _texts(message: _Message) -> tuple[str, ...]:
-    """Every billed piece of text in a message or a delta."""
-    if (
-        message.reasoning_content is None
-        and message.reasoning is None
-        and message.refusal is None
-        and message.tool_calls is None
-        and message.function_call is None
-        and isinstance(message.content, str)
-    ):
-        return (message.content,) if message.content else ()  # what nearly every event of a stream is
-    return tuple(_all_texts(message))
-
-
-def _all_texts(message: _Message) -> Iterator[str]:
-    """The same, whatever the message holds."""
-    content = message.content
-    if isinstance(content, str):
-        if content:
-            yield content
-    elif isinstance(content, list):
-        yield from (part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
-    reasoning = message.reasoning_content or message.reasoning
-    for text in (reasoning, message.refusal):
-        if isinstance(text, str) and text:
-            yield text
-    for call in message.tool_calls or ():
-        for text in (call.function and call.function.arguments, call.custom and call.custom.input):
-            if isinstance(text, str) and text:
-                yield text
-    if message.function_call is not None and isinstance(message.function_call.arguments, str):
-        yield message.function_call.arguments
-
-
-def _usage(raw: Raw | None) -> tuple[Usage | None, dict[str, Raw] | None]:
-    """The usage report with the fields to pass on; (None, None) where it is missing or cannot be meant."""
-    report = _any(raw) if raw is not None else None
-    if raw is None or not isinstance(report, dict):
-        return None, None
-    input_tokens, output_tokens = report.get("prompt_tokens"), report.get("completion_tokens")
-    if not _countable(input_tokens) or not _countable(output_tokens) or input_tokens == output_tokens == 0:
-        return None, None
-    cached, strange_cached = _part(report, "prompt_tokens_details", "cached_tokens", input_tokens)
-    written, strange_written = _part(report, "prompt_tokens_details", "cache_write_tokens", input_tokens - cached)
-    reasoning, strange_reasoning = _part(report, "completion_tokens_details", "reasoning_tokens", output_tokens)
-    strange = strange_cached or strange_written or strange_reasoning
-    usage = Usage(
-        input=input_tokens,
-        output=output_tokens,
-        cached=cached,
-        cache_write=written,
-        reasoning=reasoning,
-        estimated=strange,
-    )
-    return usage, None if strange else _fields(raw)
-
-
-def _part(report: dict[str, Any], group: str, name: str, most: int) -> tuple[int, bool]:
-    """A count that is a part of another, held within it; whether it had to be."""
-    details = report.get(group)
-    value = details.get(name) if isinstance(details, dict) else None
-    if value is None:
-        return 0, False
-    if not _countable(value):
-        return 0, True
-    return min(value, most), value > most
-
-
-def _countable(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+def _usage(raw: Raw | None, view: Sequence[Choice | ChunkChoice]) -> tuple[Usage | None, dict[str, Raw] | None]:
+    """The usage report, which some servers put into the last choice."""
+    if raw is not None and raw != _NULL:
+        return usage_of(raw)
+    for choice in view:
+        if isinstance(choice.usage, dict):
+            return usage_of(Raw(_encode(choice.usage)))
+    return _NO_USAGE
 
 
 def _text(raw: Raw | None) -> str | None:

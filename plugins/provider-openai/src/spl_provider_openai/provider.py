@@ -7,6 +7,7 @@ from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamR
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
 from spl_provider_openai.answer import ChunkDecoder, decode_completion
 from spl_provider_openai.faults import fault
+from spl_provider_openai.quirks import Quirks
 from spl_provider_openai.request import encode_request
 from spl_provider_openai.settings import OpenAISettings, endpoint, headers, vocabulary, with_key
 
@@ -24,37 +25,45 @@ class OpenAIProvider:
         self._api_key = api_key if isinstance(api_key, str) else None
         self._upstream = parts.upstream
         self._url = endpoint(name, settings.base_url)
+        self._known: dict[str, Quirks] = {}
         self._headers = headers(name, settings, self._api_key)
 
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
         """One plain answer."""
-        body = encode_request(request, route.model, output_limit, self._settings, stream=False)
-        response = await self._send(body, route)
+        body = encode_request(request, route.model, output_limit, self._quirks(route.model), stream=False)
+        response, key = await self._send(body, route)
         try:
-            return decode_completion(await response.read())
+            return decode_completion(await response.read(), key)
         finally:
             await response.close()
 
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """Starts a streamed answer: it was accepted when this returns."""
-        body = encode_request(request, route.model, output_limit, self._settings, stream=True)
-        response = await self._send(body, route)
+        body = encode_request(request, route.model, output_limit, self._quirks(route.model), stream=True)
+        response, key = await self._send(body, route)
         kind = response.headers.get("content-type", "text/event-stream")
         if not kind.lower().startswith("text/event-stream"):
             try:
                 if "json" in kind.lower():
-                    decode_completion(await response.read())  # most often it is an error, and raises as that
+                    decode_completion(await response.read(), key)  # most often it is an error, and raises as that
                 raise Unavailable("answered a request for a stream with something else")
             finally:
                 await response.close()
-        return self._events(response)
+        return self._events(response, ChunkDecoder(key))
 
     def tokenizer(self, model: str) -> str | None:
         """The published vocabulary of OpenAI's own models, or the configured one."""
         return vocabulary(self._settings, model)
 
-    async def _send(self, body: bytes, route: Route) -> UpstreamResponse:
-        """Sends it; an answer other than 200 is raised as the fault that it is."""
+    def _quirks(self, model: str) -> Quirks:
+        """Looked up once for each model: the routes are configured, so these are few."""
+        found = self._known.get(model)
+        if found is None:
+            found = self._known[model] = self._settings.quirks(model)
+        return found
+
+    async def _send(self, body: bytes, route: Route) -> tuple[UpstreamResponse, str | None]:
+        """Sends it: the answer, and the key it was asked under. One other than a 200 is raised as the fault it is."""
         sent, key = self._headers, self._api_key
         if self._fresh is not None:
             key = self._fresh()
@@ -63,7 +72,7 @@ class OpenAIProvider:
             UpstreamRequest(url=self._url, headers=sent, body=body, deadlines=route.deadlines)
         )
         if response.status == 200:
-            return response
+            return response, key
         try:
             text = await response.read(_ERROR_BYTES)
         except ProviderFault:
@@ -72,8 +81,7 @@ class OpenAIProvider:
             await response.close()
         raise fault(response.status, text, response.retry_after, key)
 
-    async def _events(self, response: UpstreamResponse) -> AsyncGenerator[Sequence[Chunk]]:
-        decoder = ChunkDecoder()
+    async def _events(self, response: UpstreamResponse, decoder: ChunkDecoder) -> AsyncGenerator[Sequence[Chunk]]:
         done = False
         try:
             async for events in response.events():
@@ -98,7 +106,7 @@ def _decoded(decoder: ChunkDecoder, events: Sequence[bytes]) -> tuple[list[Chunk
             return chunks, True, None
         if data:
             try:
-                chunks.append(decoder.decode(data))
+                chunks += decoder.decode(data)
             except ProviderFault as met:
                 return chunks, False, met
     return chunks, False, None

@@ -5,36 +5,63 @@ from typing import Any
 import msgspec
 
 from gateway_core.types import ROUTED_FIELDS, ChatRequest
-from spl_provider_openai.settings import OpenAISettings, limit_name
+from spl_provider_openai.quirks import Quirks
 
 _encode = msgspec.json.Encoder().encode
 _LIMITS = ("max_completion_tokens", "max_tokens")
+_MARK = "cache_control"
 
 
 def encode_request(
-    request: ChatRequest, model: str, output_limit: int | None, settings: OpenAISettings, *, stream: bool
+    request: ChatRequest, model: str, output_limit: int | None, quirks: Quirks, *, stream: bool
 ) -> bytes:
-    """The body for the upstream. `request.rest` is our own encoding of all other fields: it is not encoded again."""
+    """The body for the upstream. `request.rest` is our own encoding of all other fields: it is not encoded again
+    where nothing in it has to change."""
     fields: dict[str, Any] = {name: request.body[name] for name in ROUTED_FIELDS if name in request.body}
     fields["model"] = model
-    _set_limit(fields, limit_name(settings, model), output_limit)
+    _set_limit(fields, quirks.limit_field, output_limit)
     if stream:
         fields["stream"] = True
-        if settings.stream_usage:
+        if quirks.stream_usage:
             fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
         else:
             fields.pop("stream_options", None)
-    for name in settings.omit:
+    for name in quirks.omit:
         fields.pop(name, None)
-    head, rest = _encode(fields), _rest(request, settings)
+    head, rest = _encode(fields), _rest(request, quirks)
     return head if rest == b"{}" else b"%b,%b" % (head[:-1], rest[1:])
 
 
-def _rest(request: ChatRequest, settings: OpenAISettings) -> bytes:
-    if settings.omit.isdisjoint(request.body):
+def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
+    """Every other field. Our own encoding has one way to write a role, so a look at its bytes tells what is in it."""
+    unmark = quirks.cache_control == "strip" and b'"cache_control":' in request.rest
+    rename = quirks.developer_role == "system" and b'"role":"developer"' in request.rest
+    if not unmark and not rename and quirks.omit.isdisjoint(request.body):
         return request.rest
-    left_out = settings.omit.union(ROUTED_FIELDS)
-    return _encode({name: value for name, value in request.body.items() if name not in left_out})
+    left_out = quirks.omit.union(ROUTED_FIELDS)
+    fields = {name: value for name, value in request.body.items() if name not in left_out}
+    if rename:
+        fields["messages"] = [_as_system(message) for message in fields["messages"]]
+    if unmark:
+        fields.pop(_MARK, None)
+        fields["messages"] = [_unmarked(message) for message in fields["messages"]]
+        if isinstance(fields.get("tools"), list):
+            fields["tools"] = [_unmarked(tool) for tool in fields["tools"]]
+    return _encode(fields)
+
+
+def _as_system(message: dict[str, Any]) -> dict[str, Any]:
+    return {**message, "role": "system"} if message["role"] == "developer" else message
+
+
+def _unmarked(holder: dict[str, Any]) -> dict[str, Any]:
+    """A message with its parts, or a tool with its function, without marks; a schema's own properties stay."""
+    kept = {name: value for name, value in holder.items() if name != _MARK}
+    if isinstance(parts := kept.get("content"), list):
+        kept["content"] = [{name: value for name, value in part.items() if name != _MARK} for part in parts]
+    if isinstance(function := kept.get("function"), dict):
+        kept["function"] = {name: value for name, value in function.items() if name != _MARK}
+    return kept
 
 
 def _set_limit(fields: dict[str, Any], name: str | None, output_limit: int | None) -> None:

@@ -9,13 +9,20 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway_core.errors import ConfigError
-
-LimitField = Literal["auto", "max_tokens", "max_completion_tokens"]
+from spl_provider_openai.quirks import (
+    CacheControl,
+    DeveloperRole,
+    LimitField,
+    ModelQuirks,
+    Quirks,
+    bare_name,
+    check_omit,
+    quirks_of,
+)
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _OURS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "accept-encoding", "connection"})
-_REASONING = re.compile(r"(o\d|gpt-5)")
 _VOCABULARIES = (
     (re.compile(r"(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|o1|o3|o4)"), "o200k_base"),
     (re.compile(r"(gpt-4|gpt-3\.5)"), "cl100k_base"),
@@ -32,6 +39,10 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: Mapping[str, str] = {}
     #: What the server calls the output limit; auto: by the model's name.
     limit_field: LimitField = "auto"
+    #: What becomes of messages whose role is `developer`; system: for a server that does not know that role.
+    developer_role: DeveloperRole = "keep"
+    #: Anthropic's marks on messages, parts and tools; auto: left out for OpenAI's own models, which refuse them.
+    cache_control: CacheControl = "auto"
     #: Fields of a request that the server refuses, and that are left out therefore.
     omit: frozenset[str] = frozenset()
     #: Ask for usage in streams.
@@ -40,11 +51,23 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing_done: Literal["accept", "refuse"] = "accept"
     #: The vocabulary that counts its tokens, where the model's name does not tell.
     tokenizer: str | None = None
+    #: What is different for some of its models, by a pattern of their names there, e.g. "o3*".
+    models: Mapping[str, ModelQuirks] = {}
 
     def __post_init__(self) -> None:
         """Refuses to leave out what makes a request one."""
-        if needed := self.omit & {"model", "messages", "stream"}:
-            raise ValueError(f"omit: {', '.join(sorted(needed))} cannot be left out")
+        check_omit(self.omit)
+
+    def quirks(self, model: str) -> Quirks:
+        """How a model of the server's is asked."""
+        server = ModelQuirks(
+            limit_field=self.limit_field,
+            developer_role=self.developer_role,
+            cache_control=self.cache_control,
+            stream_usage=self.stream_usage,
+            omit=self.omit,
+        )
+        return quirks_of(server, self.models, model)
 
 
 def endpoint(name: str, base_url: str) -> str:
@@ -91,21 +114,9 @@ def _check_header(name: str, header: str, value: str) -> None:
         raise ConfigError("is set by the gateway itself", where=where)
 
 
-def limit_name(settings: OpenAISettings, model: str) -> str | None:
-    """What the model calls its output limit; None where it takes both names."""
-    if settings.limit_field != "auto":
-        return settings.limit_field
-    return "max_completion_tokens" if _REASONING.match(_bare(model)) else None
-
-
 def vocabulary(settings: OpenAISettings, model: str) -> str | None:
     """The published vocabulary that counts the model's tokens exactly."""
     if settings.tokenizer is not None:
         return settings.tokenizer
-    bare = _bare(model)
+    bare = bare_name(model)
     return next((vocabulary for names, vocabulary in _VOCABULARIES if names.match(bare)), None)
-
-
-def _bare(model: str) -> str:
-    """The model's own name: "gpt-4o" for "openai/gpt-4o" and for "ft:gpt-4o:acme::id"."""
-    return model.removeprefix("openai/").removeprefix("ft:")

@@ -1,0 +1,58 @@
+"""Settings that cannot work, and what follows from those that can."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from spl_provider_openai.provider import OpenAIProvider
+
+from gateway_core.errors import (
+    ConfigError,
+)
+
+Make = Callable[..., OpenAIProvider]
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"base_url": "example.com/v1"}, "base_url"),
+        ({"base_url": "ftp://example.com"}, "base_url"),
+        ({"base_url": "https://user:secret@example.com/v1"}, "base_url"),
+        ({"base_url": "https://example.com/v1?key=secret"}, "base_url"),
+        ({"headers": {"x y": "a"}}, "headers"),
+        ({"headers": {"x": "secret\r\ny: z"}}, "headers"),
+        ({"headers": {"Host": "secret"}}, "headers"),
+        ({"organization": "secret\n"}, "openai-organization"),
+        ({"api_key": "secret\n"}, "api_key"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(make: Make, settings: dict[str, Any], where: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        make(**settings)
+    assert "providers.mine." in str(refused.value)
+    assert where in refused.value.where
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "vocabulary"),
+    [
+        ("gpt-4o", "o200k_base"),
+        ("gpt-4o-mini-2024-07-18", "o200k_base"),
+        ("gpt-4.1-nano", "o200k_base"),
+        ("gpt-5", "o200k_base"),
+        ("o1", "o200k_base"),
+        ("o3-mini", "o200k_base"),
+        ("o4-mini", "o200k_base"),
+        ("openai/gpt-4o", "o200k_base"),
+        ("ft:gpt-4o:acme::1", "o200k_base"),
+        ("gpt-4", "cl100k_base"),
+        ("gpt-4-turbo", "cl100k_base"),
+        ("gpt-3.5-turbo", "cl100k_base"),
+        ("llama-3", None),
+    ],
+)
+def test_the_vocabulary_of_a_model(make: Make, model: str, vocabulary: str | None) -> None:
+    assert make().tokenizer(model) == vocabulary
+    assert make(tokenizer="cl100k_base").tokenizer(model) == "cl100k_base"
