@@ -94,7 +94,13 @@ class Gates:
 
 
 async def prepared(gateway: Gateway) -> Gates:
-    """An account, its plan and its key; the call is the one that all steps are about."""
+    """All steps, about one call."""
+    call, terms, credentials = await prepared_call(gateway)
+    return Gates(gateway, credentials, call, terms)
+
+
+async def prepared_call(gateway: Gateway) -> tuple[Call, Terms, Credentials]:
+    """A call on an account of its own, with a plan and a key."""
     store, clock = gateway.services.store, gateway.services.clock
     secret = new_key_text()
     await store.directory.create_account(Account(ACCOUNT, "bench", clock.now_ms()), "bench")
@@ -111,7 +117,7 @@ async def prepared(gateway: Gateway) -> Gates:
     call = Call("req_0", principal, account, decode_request(BODY), "/v1/chat/completions", now, "2026-11")
     terms = gateway.dispatch.admit(call)
     assert terms is not None
-    return Gates(gateway, credentials, call, terms)
+    return call, terms, credentials
 
 
 async def microseconds(step: Step) -> float:
