@@ -84,6 +84,24 @@ class MemoryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_bytes: Annotated[int, Meta(ge=0)] = 32 * 1024 * 1024
 
 
+class MediaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[media]`: images and files that a request names by address, fetched here where the provider does not."""
+
+    #: Of one request; 0: nothing is fetched.
+    max_files: Annotated[int, Meta(ge=0)] = 20
+    #: Of one file, and of all files of one request.
+    max_bytes: Count = 20 * 1024 * 1024
+    max_request_bytes: Count = 32 * 1024 * 1024
+    #: For each file, the look-up of its host's name included.
+    seconds: Seconds = 10.0
+    #: Files that are fetched at the same time, in all and for one account; others wait.
+    at_once: Count = 16
+    at_once_per_account: Count = 4
+    allow_http: bool = False
+    #: Loopback and private addresses may be asked: for files in one's own network, where every caller may see them.
+    allow_private_addresses: bool = False
+
+
 class RetentionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[retention]`: days after which something is removed by itself; absent: never. The ledger itself stays."""
 
@@ -204,6 +222,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitsConfig = LimitsConfig()
     idempotency: IdempotencyConfig = IdempotencyConfig()
     memory: MemoryConfig = MemoryConfig()
+    media: MediaConfig = MediaConfig()
     retention: RetentionConfig = RetentionConfig()
     #: `enabled` and one table a plugin.
     plugins: Table = {}

@@ -68,7 +68,7 @@ class Gateway:
         keyring = Keyring(home)
         signer = Signer(keyring, home, clock)
         outside = GuardedOutside(allow_private=self.config.bearers.allow_private_addresses)
-        media = FetchedMedia(outside)
+        self.media = media = FetchedMedia.configured(self.config.media)
         memory = ProviderMemory(store, MemorySeal(keyring), self.config.memory, clock)
         providers = build_providers(
             config,
@@ -205,6 +205,7 @@ class Gateway:
         self.tokens.close()
         await self.services.upstream.close()
         await self.services.outside.close()
+        await self.media.close()
         await self.services.store.close()
 
 

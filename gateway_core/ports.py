@@ -216,13 +216,22 @@ class MediaFile(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class MediaLink(msgspec.Struct, frozen=True):
+    """One place of a request that names a file by its address. `param`: the place, for errors, e.g.
+    "messages[0].content[1].image_url.url"; `types`: those that the provider takes."""
+
+    url: str
+    types: frozenset[str]
+    param: str
+
+
 class Media(Protocol):
     """Images and files that a request names by address, fetched by us where the provider would not: bounded, timed,
     and never from an inside address."""
 
-    async def fetch(self, url: str, types: frozenset[str], param: str) -> MediaFile:
-        """What is at the address, one of `types`. Raises InvalidRequest, naming `param`, where it may not or cannot
-        be had."""
+    async def fetch(self, account_id: str, links: Sequence[MediaLink]) -> dict[str, MediaFile]:
+        """All that one request names, by address. Raises InvalidRequest, naming the link's `param`, for what may not or
+        cannot be had, and NoConnectionFree where too much is being fetched already."""
 
 
 class Memory(Protocol):
@@ -346,7 +355,8 @@ class Shape(msgspec.Struct, frozen=True):
     body: Any = None
     #: Of a success's body; None: an object of any kind.
     answer: Any = None
-    status: int = 200
+    #: Those of a success, and of whatever else has its body.
+    statuses: tuple[int, ...] = (200,)
     #: A struct each of whose fields is a parameter of the query.
     query: type[msgspec.Struct] | None = None
     #: The same for headers; their names as `rename` writes them.
@@ -355,6 +365,8 @@ class Shape(msgspec.Struct, frozen=True):
     errors: tuple[type[GatewayError], ...] = ()
     #: What a success can be besides JSON, e.g. "text/html".
     also: tuple[str, ...] = ()
+    #: Headers beside those of every answer: "tier", "cost", "limits", "replayed".
+    sends: tuple[str, ...] = ()
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from gateway_core.ports import (
     KeySource,
     Media,
     MediaFile,
+    MediaLink,
     Memory,
     ProviderParts,
     Upstream,
@@ -42,13 +43,15 @@ class TableMedia:
         #: Every address that was asked for.
         self.asked: list[str] = []
 
-    async def fetch(self, url: str, types: frozenset[str], param: str) -> MediaFile:
-        """As the real one: InvalidRequest, naming `param`, for what is not there or of another type."""
-        self.asked.append(url)
-        found = self.files.get(url)
-        if found is None or found.type not in types:
-            raise InvalidRequest(f"{param} cannot be fetched.", param=param)
-        return found
+    async def fetch(self, account_id: str, links: Sequence[MediaLink]) -> dict[str, MediaFile]:
+        """As the real one: InvalidRequest, naming the place, for what is not there or of another type."""
+        del account_id  # everybody may see what is in the table
+        for link in links:
+            self.asked.append(link.url)
+            found = self.files.get(link.url)
+            if found is None or found.type not in link.types:
+                raise InvalidRequest(f"{link.param} cannot be fetched.", param=link.param)
+        return {link.url: self.files[link.url] for link in links}
 
 
 class NoUpstream:

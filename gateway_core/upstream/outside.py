@@ -2,12 +2,18 @@
 
 The name is resolved here, every address it has is judged, and the connection goes to the very address that was: a
 name that means something else a moment later cannot change where it leads. Redirects are not followed.
+
+Names are looked up in threads of their own: a slow one, of somebody's choice, holds up nothing else. Where only public
+addresses may be asked, a name that leads to an inner one is refused in the same words as one that leads nowhere: what
+names there are inside is nobody's business.
 """
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx2
@@ -29,7 +35,10 @@ _METADATA = ip_address("fd00:ec2::254")
 _NAT64 = int(IPv6Address("64:ff9b::"))
 _CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=30.0)
 _HOSTS_KEPT = 256
+_LOOK_UPS = 8
+"""Names that are looked up at once; others wait, and their requests' time passes."""
 _REFUSED = "leads to an address that is not public"
+_NOWHERE = "has a name that cannot be resolved, or is not public"
 
 Address = IPv4Address | IPv6Address
 
@@ -45,10 +54,13 @@ class _Line:
 
 
 class GuardedOutside:
-    """`ports.Outside` over httpx2. `allow_private`: loopback and private addresses, and http, are fine, too."""
+    """`ports.Outside` over httpx2. `allow_private`: loopback and private addresses are fine, too; `allow_http`: and so
+    is http (None: where private addresses are)."""
 
-    def __init__(self, *, allow_private: bool, seconds: float = SECONDS) -> None:
+    def __init__(self, *, allow_private: bool, allow_http: bool | None = None, seconds: float = SECONDS) -> None:
         self._allow_private = allow_private
+        self._allow_http = allow_private if allow_http is None else allow_http
+        self._names = ThreadPoolExecutor(_LOOK_UPS, "outside-names")
         self._seconds = seconds
         #: Scheme, host and port → its line, the one used last at the end.
         self._lines: dict[tuple[str, str, int | None], _Line] = {}
@@ -60,7 +72,7 @@ class GuardedOutside:
         if not is_http_url(url):
             raise OutsideError("is not an http or https address")
         target = httpx2.URL(url)
-        if target.scheme != "https" and not self._allow_private:
+        if target.scheme != "https" and not self._allow_http:
             raise OutsideError("is not an https address")
         try:
             address = ip_address(_host(target))
@@ -84,6 +96,7 @@ class GuardedOutside:
 
     async def close(self) -> None:
         """Closes every connection."""
+        self._names.shutdown(wait=False, cancel_futures=True)
         lines, self._lines = self._lines, {}
         for line in lines.values():
             await line.transport.aclose()
@@ -126,12 +139,13 @@ class GuardedOutside:
         """An address of the host. Raises OutsideError where it has none, or any that may not be asked."""
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(self._names, look_up)
         except (OSError, UnicodeError):
-            raise OutsideError("has a name that cannot be resolved") from None
+            raise OutsideError(_NOWHERE) from None
         addresses = [ip_address(str(target[0]).partition("%")[0]) for *_, target in found]
         if not addresses or not all(map(self._permitted, addresses)):
-            raise OutsideError(_REFUSED)
+            raise OutsideError(_NOWHERE)
         return addresses[0]
 
     def _permitted(self, address: Address) -> bool:
