@@ -1,48 +1,78 @@
 """The audit record of one call: what it says, and how records are chained."""
 
 import hashlib
+from typing import TypedDict
 
 import msgspec
 
 from gateway_core.clock import iso
 from gateway_core.money import Units, usd
-from gateway_core.types import Adjustment, Settlement
+from gateway_core.types import Adjustment, Outcome, Settlement, StreamState
 
 _encode = msgspec.json.Encoder().encode
 
 
+class CallRecord(TypedDict):
+    """What is on record of a call: contract section 6. No prompt, no answer, no secret."""
+
+    cost_usd: str
+    tokens_input: int
+    tokens_output: int
+    model: str
+    tier: str
+    latency_ms: int
+    endpoint: str
+    request_id: str
+    stream_state: StreamState | None
+    outcome: Outcome
+    error_code: str | None
+    ttft_ms: int | None
+    provider: str
+    upstream_model: str
+    key_id: str
+    tokens_cached: int
+    tokens_cache_write: int
+    tokens_reasoning: int
+    tokens_generated: int
+    estimated: bool
+    credit_used_usd: str
+    overage_usd: str
+    price_id: str
+    billed_by: str
+    served_at: str
+
+
 def record_body(settlement: Settlement, credit_used: Units, overage: Units) -> bytes:
-    """The JSON object that is stored for a call: contract section 6. No prompt, no answer, no secret."""
+    """The JSON object that is stored for a call: a CallRecord."""
     hold, usage = settlement.hold, settlement.usage
-    return _encode(
-        {
-            "cost_usd": usd(settlement.charge),
-            "tokens_input": usage.input,
-            "tokens_output": usage.output,
-            "model": hold.model,
-            "tier": hold.tier,
-            "latency_ms": settlement.latency_ms,
-            "endpoint": hold.endpoint,
-            "request_id": hold.id,
-            "stream_state": settlement.stream_state,
-            "outcome": settlement.outcome,
-            "error_code": settlement.error_code,
-            "ttft_ms": settlement.ttft_ms,
-            "provider": settlement.provider,
-            "upstream_model": settlement.upstream_model,
-            "key_id": hold.bearer_id,
-            "tokens_cached": usage.cached,
-            "tokens_cache_write": usage.cache_write,
-            "tokens_reasoning": usage.reasoning,
-            "tokens_generated": settlement.generated.output,
-            "estimated": usage.estimated,
-            "credit_used_usd": usd(credit_used),
-            "overage_usd": usd(overage),
-            "price_id": hold.rates.price_id,
-            "billed_by": settlement.billed_by,
-            "served_at": iso(settlement.served_at),
-        }
-    )
+    record: CallRecord = {
+        "cost_usd": usd(settlement.charge),
+        "tokens_input": usage.input,
+        "tokens_output": usage.output,
+        "model": hold.model,
+        "tier": hold.tier,
+        "latency_ms": settlement.latency_ms,
+        "endpoint": hold.endpoint,
+        "request_id": hold.id,
+        "stream_state": settlement.stream_state,
+        "outcome": settlement.outcome,
+        "error_code": settlement.error_code,
+        "ttft_ms": settlement.ttft_ms,
+        "provider": settlement.provider,
+        "upstream_model": settlement.upstream_model,
+        "key_id": hold.bearer_id,
+        "tokens_cached": usage.cached,
+        "tokens_cache_write": usage.cache_write,
+        "tokens_reasoning": usage.reasoning,
+        "tokens_generated": settlement.generated.output,
+        "estimated": usage.estimated,
+        "credit_used_usd": usd(credit_used),
+        "overage_usd": usd(overage),
+        "price_id": hold.rates.price_id,
+        "billed_by": settlement.billed_by,
+        "served_at": iso(settlement.served_at),
+    }
+    return _encode(record)
 
 
 def adjustment_body(adjustment: Adjustment) -> bytes:

@@ -4,14 +4,14 @@ due = fixed lines + inference lines − credit used + adjustments, exact; rounde
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import msgspec
 
 from gateway_core.clock import iso, month_bounds
 from gateway_core.money import Units, round_cents, usd, usd_to_cent
 from gateway_core.store_ports import UsageRow
-from gateway_core.types import Account, Adjustment, Instance, Subscription, Usage
+from gateway_core.types import Account, Adjustment, AdjustmentKind, Instance, Subscription, Usage
 
 
 class FixedLine(msgspec.Struct, frozen=True):
@@ -137,7 +137,76 @@ def _touches(started: int, ended: int | None, begins: int, ends: int) -> bool:
     return started < ends and (ended is None or ended > begins or started >= begins)
 
 
-def document(made: Invoice) -> dict[str, Any]:
+class TokenCounts(TypedDict):
+    """Tokens by class. Cached and written to a cache are parts of input, reasoning is a part of output."""
+
+    tokens_input: int
+    tokens_cached: int
+    tokens_cache_write: int
+    tokens_output: int
+    tokens_reasoning: int
+    estimated: bool
+
+
+class ShownFixedLine(TypedDict):
+    """A plan's fee, or a provisioned instance's."""
+
+    kind: Literal["plan", "instance"]
+    subject: str
+    description: str
+    amount_usd: str
+
+
+class ShownInferenceLine(TokenCounts):
+    """A model's calls."""
+
+    model: str
+    calls: int
+    amount_usd: str
+
+
+class ShownInvoiceAdjustment(TypedDict):
+    """A correction, and what it adds to what is due."""
+
+    id: str
+    kind: AdjustmentKind
+    why: str
+    refers_to: str | None
+    at: str
+    amount_usd: str
+
+
+class InvoiceSums(TypedDict):
+    """The sums of an invoice: exact, and what is due in whole cents."""
+
+    fixed_usd: str
+    inference_usd: str
+    credit_granted_usd: str
+    credit_used_usd: str
+    overage_usd: str
+    adjustments_usd: str
+    total_usd: str
+    amount_due_usd: str
+    amount_due_cents: str
+
+
+class InvoiceDocument(InvoiceSums):
+    """The invoice of a month."""
+
+    object: Literal["invoice"]
+    account: str
+    account_id: str
+    month: str
+    begins: str
+    ends: str
+    status: Literal["open", "final"]
+    currency: Literal["USD"]
+    fixed_lines: list[ShownFixedLine]
+    inference_lines: list[ShownInferenceLine]
+    adjustments: list[ShownInvoiceAdjustment]
+
+
+def document(made: Invoice) -> InvoiceDocument:
     """The invoice as JSON says it: amounts as text."""
     begins, ends = month_bounds(made.month)
     return {
@@ -156,7 +225,7 @@ def document(made: Invoice) -> dict[str, Any]:
     }
 
 
-def totals(made: Invoice) -> dict[str, str]:
+def totals(made: Invoice) -> InvoiceSums:
     """The invoice's sums: exact, and what is due in whole cents."""
     return {
         "fixed_usd": usd(made.fixed_total),
@@ -171,7 +240,7 @@ def totals(made: Invoice) -> dict[str, str]:
     }
 
 
-def _fixed_line(line: FixedLine) -> dict[str, str]:
+def _fixed_line(line: FixedLine) -> ShownFixedLine:
     return {
         "kind": line.kind,
         "subject": line.subject,
@@ -180,7 +249,7 @@ def _fixed_line(line: FixedLine) -> dict[str, str]:
     }
 
 
-def _inference_line(line: InferenceLine) -> dict[str, Any]:
+def _inference_line(line: InferenceLine) -> ShownInferenceLine:
     return {
         "model": line.model,
         "calls": line.calls,
@@ -189,7 +258,7 @@ def _inference_line(line: InferenceLine) -> dict[str, Any]:
     }
 
 
-def tokens(usage: Usage) -> dict[str, Any]:
+def tokens(usage: Usage) -> TokenCounts:
     """Tokens by class as JSON says them."""
     return {
         "tokens_input": usage.input,
@@ -201,7 +270,7 @@ def tokens(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _adjustment(line: Adjustment) -> dict[str, Any]:
+def _adjustment(line: Adjustment) -> ShownInvoiceAdjustment:
     return {
         "id": line.id,
         "kind": line.kind,

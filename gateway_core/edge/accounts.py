@@ -1,7 +1,7 @@
 """/v1/admin/accounts: who is billed and limited."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,17 +14,18 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import amount, checked_query, decoded, name_of, page_size
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import ACCOUNT_ID, find_account
-from gateway_core.errors import InvalidRequest
+from gateway_core.edge.queries import PageQuery
+from gateway_core.errors import Conflict, InvalidRequest
 from gateway_core.ids import new_id
 from gateway_core.money import Units, usd
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.store_ports import Directory
-from gateway_core.types import Account, Principal
+from gateway_core.types import Account, Principal, SubscriptionStatus
 
 _MAX_LIMIT = 1_000_000_000
 
 
-class NewAccount(msgspec.Struct, frozen=True):
+class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a creation. Amounts in USD as text."""
 
     name: str
@@ -39,13 +40,28 @@ class ModelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tpm: int | None = None
 
 
-class AccountChange(msgspec.Struct, frozen=True):
+class AccountChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a change: what is absent stays. `limits` names models; null takes a model's limits away."""
 
     suspended: bool | UnsetType = UNSET
     credit_usd: str | UnsetType = UNSET
     cap_usd: str | UnsetType | None = UNSET
     limits: Mapping[str, ModelLimits | None] | UnsetType = UNSET
+
+
+class ShownAccount(TypedDict):
+    """An account. Limits are by model: `rpm`, `tpm`."""
+
+    id: str
+    object: Literal["account"]
+    name: str
+    credit_usd: str
+    cap_usd: str | None
+    suspended: bool
+    plan: str | None
+    subscription: SubscriptionStatus | None
+    limits: Mapping[str, Mapping[str, int]]
+    created_at: str
 
 
 class AccountEndpoints:
@@ -62,17 +78,43 @@ class AccountEndpoints:
         """All of them."""
         path = "/v1/admin/accounts"
         return [
-            Endpoint("GET", path, "operator", self.index, "All accounts."),
-            Endpoint("POST", path, "operator", self.create, "Creates an account."),
-            Endpoint("GET", path + "/{name}", "operator", self.show, "One account."),
             Endpoint(
-                "PATCH", path + "/{name}", "operator", self.change, "Suspends, resumes, caps or limits an account."
+                "GET",
+                path,
+                "operator",
+                self.index,
+                "All accounts.",
+                Shape(answer=answers.Page[ShownAccount], query=PageQuery),
+            ),
+            Endpoint(
+                "POST",
+                path,
+                "operator",
+                self.create,
+                "Creates an account.",
+                Shape(body=NewAccount, answer=ShownAccount, statuses=(201,), errors=(Conflict,)),
+            ),
+            Endpoint(
+                "GET",
+                path + "/{name}",
+                "operator",
+                self.show,
+                "One account, by name or id.",
+                Shape(answer=ShownAccount),
+            ),
+            Endpoint(
+                "PATCH",
+                path + "/{name}",
+                "operator",
+                self.change,
+                "Suspends, resumes, caps or limits an account.",
+                Shape(body=AccountChange, answer=ShownAccount),
             ),
         ]
 
     async def index(self, request: Request, _principal: Principal | None) -> Response:
         """Accounts in the order in which they were created."""
-        query = checked_query(request, "limit", "after")
+        query = checked_query(request, PageQuery)
         size = page_size(query)
         accounts = await self._directory.accounts(after=query.get("after", ""), limit=size + 1)
         return answers.page([described(account) for account in accounts], size, lambda row: row["id"])
@@ -133,7 +175,7 @@ class AccountEndpoints:
         return limits
 
 
-def described(account: Account) -> dict[str, Any]:
+def described(account: Account) -> ShownAccount:
     """An account as it is shown."""
     return {
         "id": account.id,

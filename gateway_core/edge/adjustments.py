@@ -1,6 +1,6 @@
 """/v1/admin/adjustments: refunds, credit notes and their reversals."""
 
-from typing import Any
+from typing import Literal, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -11,16 +11,17 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import amount, checked_query, decoded, month_name, name_of, page_size
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import find_account
-from gateway_core.errors import InvalidRequest
+from gateway_core.edge.queries import AccountPageQuery
+from gateway_core.errors import Conflict, InvalidRequest, NotFound
 from gateway_core.ids import new_id
 from gateway_core.money import Units, usd
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.types import Adjustment, AdjustmentKind, Principal
 
 PATH = "/v1/admin/adjustments"
 
 
-class NewAdjustment(msgspec.Struct, frozen=True):
+class NewAdjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of an adjustment. `amount_usd` is above 0: its kind says which way it goes."""
 
     account: str
@@ -35,6 +36,21 @@ class NewAdjustment(msgspec.Struct, frozen=True):
     month: str | None = None
 
 
+class ShownAdjustment(TypedDict):
+    """An adjustment. `amount_usd` is what it adds to what is due."""
+
+    id: str
+    object: Literal["adjustment"]
+    account_id: str
+    month: str
+    kind: AdjustmentKind
+    amount_usd: str
+    why: str
+    who: str
+    refers_to: str | None
+    at: str
+
+
 class AdjustmentEndpoints:
     """Handlers for adjustments."""
 
@@ -45,13 +61,27 @@ class AdjustmentEndpoints:
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
         return [
-            Endpoint("GET", PATH, "operator", self.index, "Adjustments of one account or of all."),
-            Endpoint("POST", PATH, "operator", self.add, "Refunds, credits, or takes one of these back."),
+            Endpoint(
+                "GET",
+                PATH,
+                "operator",
+                self.index,
+                "Adjustments of one account or of all.",
+                Shape(answer=answers.Page[ShownAdjustment], query=AccountPageQuery, errors=(NotFound,)),
+            ),
+            Endpoint(
+                "POST",
+                PATH,
+                "operator",
+                self.add,
+                "Refunds, credits, or takes one of these back.",
+                Shape(body=NewAdjustment, answer=ShownAdjustment, statuses=(201,), errors=(NotFound, Conflict)),
+            ),
         ]
 
     async def index(self, request: Request, _principal: Principal | None) -> Response:
         """Adjustments in the order in which they were made."""
-        query = checked_query(request, "account", "limit", "after")
+        query = checked_query(request, AccountPageQuery)
         size = page_size(query)
         directory, store = self._services.store.directory, self._services.store
         account_id = None
@@ -85,7 +115,7 @@ class AdjustmentEndpoints:
         return answers.json(described(added), 201)
 
 
-def described(adjustment: Adjustment) -> dict[str, Any]:
+def described(adjustment: Adjustment) -> ShownAdjustment:
     """An adjustment as it is shown; its amount is what it adds to what is due."""
     return {
         "id": adjustment.id,

@@ -1,7 +1,7 @@
 """/v1/admin: what an operator asks of the instance itself."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -12,16 +12,36 @@ from gateway_core.clock import iso
 from gateway_core.edge import answers
 from gateway_core.edge.bodies import checked_query, decoded, page_size, position
 from gateway_core.edge.host import Host
+from gateway_core.edge.queries import PageQuery
 from gateway_core.errors import Conflict, InvalidRequest
-from gateway_core.ports import Endpoint
-from gateway_core.store_ports import LogEntry
+from gateway_core.plugins import PluginInfo
+from gateway_core.ports import Endpoint, Shape
+from gateway_core.store_ports import Finding, LogEntry
 from gateway_core.types import Principal
 
 
-class Backup(msgspec.Struct, frozen=True):
+class NewBackup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a backup: where on the server's machine the copy goes."""
 
     path: str
+
+
+class ShownBackup(TypedDict):
+    """Where the copy is."""
+
+    object: Literal["backup"]
+    path: str
+
+
+class ShownLogEntry(TypedDict):
+    """One line of the operators' log."""
+
+    object: Literal["log_entry"]
+    at: str
+    actor: str
+    action: str
+    subject: str
+    detail: Any
 
 
 class AdminEndpoints:
@@ -34,11 +54,39 @@ class AdminEndpoints:
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
         return [
-            Endpoint("GET", "/v1/admin/plugins", "operator", self.plugins, "Plugins that were found, and why not."),
+            Endpoint(
+                "GET",
+                "/v1/admin/plugins",
+                "operator",
+                self.plugins,
+                "Plugins that were found, and why not.",
+                Shape(answer=answers.Page[PluginInfo]),
+            ),
             Endpoint("GET", "/v1/admin/config", "operator", self.config, "The configuration in effect."),
-            Endpoint("POST", "/v1/admin/reconcile", "operator", self.reconcile, "Recomputes every balance and chain."),
-            Endpoint("GET", "/v1/admin/log", "operator", self.log, "Who minted, created, suspended and revoked what."),
-            Endpoint("POST", "/v1/admin/backup", "operator", self.backup, "Copies the store, while calls go on."),
+            Endpoint(
+                "POST",
+                "/v1/admin/reconcile",
+                "operator",
+                self.reconcile,
+                "Recomputes every balance and chain.",
+                Shape(answer=answers.Page[Finding]),
+            ),
+            Endpoint(
+                "GET",
+                "/v1/admin/log",
+                "operator",
+                self.log,
+                "Who minted, created, suspended and revoked what.",
+                Shape(answer=answers.Page[ShownLogEntry], query=PageQuery),
+            ),
+            Endpoint(
+                "POST",
+                "/v1/admin/backup",
+                "operator",
+                self.backup,
+                "Copies the store, while calls go on.",
+                Shape(body=NewBackup, answer=ShownBackup, statuses=(201,), errors=(Conflict,)),
+            ),
         ]
 
     async def plugins(self, _request: Request, _principal: Principal | None) -> Response:
@@ -56,14 +104,14 @@ class AdminEndpoints:
 
     async def log(self, request: Request, _principal: Principal | None) -> Response:
         """The operators' log, newest first."""
-        query = checked_query(request, "limit", "after")
+        query = checked_query(request, PageQuery)
         size, skip = page_size(query), position(query)
         entries = await self._services.store.directory.log_entries(size + 1, skip=skip)
         return answers.page([_entry(each) for each in entries], size, lambda _row: skip + size)
 
     async def backup(self, request: Request, principal: Principal | None) -> Response:
         """A consistent copy of the store at a path where nothing is yet."""
-        body = await decoded(request, Backup)
+        body = await decoded(request, NewBackup)
         target = _new_file(body.path)
         try:
             await self._services.store.backup(target)
@@ -74,7 +122,7 @@ class AdminEndpoints:
         actor = "" if principal is None else principal.bearer_id
         now = self._services.clock.now_ms()
         await self._services.store.directory.log(LogEntry(now, actor, "store.backup", str(target)))
-        return answers.json({"object": "backup", "path": str(target)}, 201)
+        return answers.json(ShownBackup(object="backup", path=str(target)), 201)
 
 
 def _new_file(path: str) -> Path:
@@ -89,7 +137,7 @@ def _new_file(path: str) -> Path:
     return target
 
 
-def _entry(entry: LogEntry) -> dict[str, Any]:
+def _entry(entry: LogEntry) -> ShownLogEntry:
     return {
         "object": "log_entry",
         "at": iso(entry.at),

@@ -1,12 +1,22 @@
 """How endpoints answer: JSON, and listings a page at a time."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from starlette.responses import Response
 
 _encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Rows of a list. `next_after` is what the next page's `after` is; null on the last."""
+
+    data: Sequence[T]
+    has_more: bool
+    next_after: str | int | None
+    object: Literal["list"] = "list"
 
 
 def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -23,9 +33,9 @@ def page(rows: Sequence[Mapping[str, Any]], size: int, next_after: Any) -> Respo
     """
     shown, more = rows[:size], len(rows) > size
     following = next_after(shown[-1]) if more else None
-    return json({"object": "list", "data": shown, "has_more": more, "next_after": following})
+    return json(Page(shown, more, following))
 
 
 def listing(rows: Sequence[Mapping[str, Any]]) -> Response:
     """All rows at once, of something that the configuration bounds."""
-    return json({"object": "list", "data": rows, "has_more": False, "next_after": None})
+    return json(Page(rows, has_more=False, next_after=None))

@@ -1,12 +1,15 @@
 """The application: pure ASGI, one guard around everything, the one hot path in front of the router."""
 
+import inspect
 import logging
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway_core.edge import api_chat
 from gateway_core.edge.access import Access
 from gateway_core.edge.chat import ChatEndpoint
+from gateway_core.edge.documentation import DocumentationEndpoints
 from gateway_core.edge.endpoints import core_endpoints
 from gateway_core.edge.errors import render
 from gateway_core.edge.guard import Addresses, ClientGone
@@ -124,8 +127,9 @@ def build_app(host: Host) -> App:
     Raises ConfigError where a plugin would take one of the core's own.
     """
     access = Access(host)
-    own = core_endpoints(host, access)
-    routes = [RouteInfo("POST", CHAT, "inference", "One chat completion, plain or streamed."), *map(_info, own)]
+    routes = [RouteInfo("POST", CHAT, "inference", api_chat.SUMMARY, api_chat.ABOUT, api_chat.SHAPE)]
+    own = [*core_endpoints(host, access), *DocumentationEndpoints(host, routes).endpoints()]
+    routes += map(_info, own)
     taken = {(route.method, route.path) for route in routes}
     added = host.plugins.endpoints(host.services)
     for endpoint in added:
@@ -137,4 +141,5 @@ def build_app(host: Host) -> App:
 
 
 def _info(endpoint: Endpoint) -> RouteInfo:
-    return RouteInfo(endpoint.method, endpoint.path, endpoint.gate, endpoint.summary)
+    about = inspect.getdoc(endpoint.handler) or ""
+    return RouteInfo(endpoint.method, endpoint.path, endpoint.gate, endpoint.summary, about, endpoint.shape)

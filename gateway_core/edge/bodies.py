@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from gateway_core.config_decode import nearest
 from gateway_core.edge.guard import read_body
+from gateway_core.edge.queries import DEFAULT_PAGE, MAX_PAGE
 from gateway_core.errors import InvalidRequest
 from gateway_core.money import Units, parse_usd
 from gateway_core.wire.json_checks import check_depth, check_duplicates, count_brackets, too_deep
@@ -18,8 +19,6 @@ T = TypeVar("T", bound=msgspec.Struct)
 MAX_BODY = 256 * 1024
 """The largest body of anything but a call."""
 
-MAX_PAGE = 1000
-_DEFAULT_PAGE = 100
 _MAX_NAME = 200
 
 _PLACE = re.compile(r"(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?", re.DOTALL)
@@ -131,9 +130,11 @@ def _from_iso(text: str) -> int | None:
 # ---------------------------------------------------------------- query
 
 
-def checked_query(request: Request, *known: str) -> dict[str, str]:
-    """The query's parameters. One that is unknown, empty or given twice is an InvalidRequest."""
+def checked_query(request: Request, kind: type[msgspec.Struct]) -> dict[str, str]:
+    """The query's parameters, named as the fields of `kind`. One that is unknown, empty or given twice is an
+    InvalidRequest."""
     found: dict[str, str] = {}
+    known = kind.__struct_encode_fields__
     for name, value in request.query_params.multi_items():
         if name not in known:
             raise InvalidRequest(
@@ -147,7 +148,7 @@ def checked_query(request: Request, *known: str) -> dict[str, str]:
 
 def page_size(query: dict[str, str]) -> int:
     """How many rows a page has."""
-    text = query.get("limit", str(_DEFAULT_PAGE))
+    text = query.get("limit", str(DEFAULT_PAGE))
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_PAGE:
         raise InvalidRequest(f"'limit' must be a whole number from 1 to {MAX_PAGE}.", param="limit")
     return int(text)

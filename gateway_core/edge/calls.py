@@ -1,20 +1,28 @@
 """/v1/requests/{id}: the record of one call, after the fact."""
 
 import re
+from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway_core.audit import record_body
+from gateway_core.audit import CallRecord, record_body
 from gateway_core.edge import answers
 from gateway_core.edge.host import Host
 from gateway_core.errors import NotFound
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.store_ports import CallRow
 from gateway_core.types import Principal
 
 _REQUEST_ID = re.compile(r"req_[0-9A-HJKMNP-TV-Z]{26}")
+
+
+class ShownCall(CallRecord):
+    """A call that has ended, as it is on record."""
+
+    id: str
+    object: Literal["request"]
 
 
 class CallEndpoints:
@@ -27,7 +35,12 @@ class CallEndpoints:
         """All of them."""
         return [
             Endpoint(
-                "GET", "/v1/requests/{id}", "caller", self.show, "What one call of this account cost and delivered."
+                "GET",
+                "/v1/requests/{id}",
+                "caller",
+                self.show,
+                "What one call of this account cost and delivered.",
+                Shape(answer=ShownCall),
             )
         ]
 

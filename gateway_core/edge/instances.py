@@ -1,7 +1,7 @@
 """/v1/admin/instances: the issuers whose bearers are accepted here, and which of them were revoked."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,11 +14,12 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import amount, checked_query, decoded, name_of, page_size
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import find_account
+from gateway_core.edge.queries import AccountPageQuery
 from gateway_core.errors import Conflict, InvalidRequest, NotFound, OutsideError
 from gateway_core.money import usd
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.store_ports import Instances
-from gateway_core.types import Account, Instance, Principal
+from gateway_core.types import Account, Instance, InstanceKind, Principal
 
 if TYPE_CHECKING:
     from gateway_core.eddsa import Key
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _PATH = "/v1/admin/instances"
 
 
-class Registration(msgspec.Struct, frozen=True):
+class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a registration: another instance, by its public key or by the address of its key set.
 
     `kind` is what it is to us: a customer's own that calls models, or a gateway that sends us its records.
@@ -43,7 +44,7 @@ class Registration(msgspec.Struct, frozen=True):
     cap_usd: str | None = None
 
 
-class Provision(msgspec.Struct, frozen=True):
+class Provision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a provisioning: an instance that we make, its key included."""
 
     name: str
@@ -52,7 +53,7 @@ class Provision(msgspec.Struct, frozen=True):
     cap_usd: str | None = None
 
 
-class InstanceChange(msgspec.Struct, frozen=True):
+class InstanceChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a change: what is absent stays. `add_key` is pinned beside the others, `remove_key` names one."""
 
     name: str | UnsetType = UNSET
@@ -62,9 +63,41 @@ class InstanceChange(msgspec.Struct, frozen=True):
     remove_key: str | UnsetType = UNSET
 
 
-class RevokedToken(msgspec.Struct, frozen=True):
+class RevokedToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a bearer's revocation: its `jti`."""
 
+    jti: str
+
+
+class ShownInstance(TypedDict):
+    """An instance as it is shown. `keys` are public JWKs."""
+
+    id: str
+    object: Literal["instance"]
+    name: str
+    kind: InstanceKind
+    account: str
+    keys: list[dict[str, Any]]
+    jwks_url: str | None
+    jwks_fetched_at: str | None
+    push_url: str | None
+    cap_usd: str | None
+    created_at: str
+    revoked_at: str | None
+
+
+class ProvisionedInstance(ShownInstance):
+    """A new instance. Its signing key, in PEM, is shown this once; `audience` is whom its bearers are for."""
+
+    signing_key: str
+    audience: str
+
+
+class ShownRevokedToken(TypedDict):
+    """A bearer that is accepted no more."""
+
+    object: Literal["revoked_token"]
+    instance: str
     jti: str
 
 
@@ -82,26 +115,60 @@ class InstanceEndpoints:
         """All of them."""
         one = _PATH + "/{id}"
         return [
-            Endpoint("GET", _PATH, "operator", self.index, "Registered instances: whose bearers are accepted."),
-            Endpoint("POST", _PATH, "operator", self.register, "Registers an instance by its public key or JWKS URL."),
+            Endpoint(
+                "GET",
+                _PATH,
+                "operator",
+                self.index,
+                "Registered instances: whose bearers are accepted.",
+                Shape(answer=answers.Page[ShownInstance], query=AccountPageQuery, errors=(NotFound,)),
+            ),
+            Endpoint(
+                "POST",
+                _PATH,
+                "operator",
+                self.register,
+                "Registers an instance by its public key or JWKS URL.",
+                Shape(body=Registration, answer=ShownInstance, statuses=(201,), errors=(NotFound, Conflict)),
+            ),
             Endpoint(
                 "POST",
                 "/v1/admin/provisioned-instances",
                 "operator",
                 self.provision,
                 "Makes an instance's key and registers it; the key is in this answer only.",
+                Shape(body=Provision, answer=ProvisionedInstance, statuses=(201,), errors=(NotFound,)),
             ),
-            Endpoint("GET", one, "operator", self.show, "One instance."),
+            Endpoint("GET", one, "operator", self.show, "One instance.", Shape(answer=ShownInstance)),
             Endpoint(
-                "PATCH", one, "operator", self.change, "Changes an instance's name, push URL, cap or pinned keys."
+                "PATCH",
+                one,
+                "operator",
+                self.change,
+                "Changes an instance's name, push URL, cap or pinned keys.",
+                Shape(body=InstanceChange, answer=ShownInstance, errors=(Conflict,)),
             ),
-            Endpoint("DELETE", one, "operator", self.revoke, "Revokes an instance, at once and for good."),
-            Endpoint("POST", one + "/revoked-tokens", "operator", self.revoke_token, "Revokes one bearer of it."),
+            Endpoint(
+                "DELETE",
+                one,
+                "operator",
+                self.revoke,
+                "Revokes an instance, at once and for good.",
+                Shape(answer=ShownInstance, errors=(Conflict,)),
+            ),
+            Endpoint(
+                "POST",
+                one + "/revoked-tokens",
+                "operator",
+                self.revoke_token,
+                "Revokes one bearer of it.",
+                Shape(body=RevokedToken, answer=ShownRevokedToken, statuses=(201,)),
+            ),
         ]
 
     async def index(self, request: Request, _principal: Principal | None) -> Response:
         """Instances in the order of their ids; revoked ones too."""
-        query = checked_query(request, "account", "limit", "after")
+        query = checked_query(request, AccountPageQuery)
         size = page_size(query)
         directory = self._services.store.directory
         account = await find_account(directory, query["account"]) if "account" in query else None
@@ -153,8 +220,12 @@ class InstanceEndpoints:
             cap=amount(body.cap_usd, "cap_usd"),
         )
         await self._instances.add(instance, _actor(principal))
-        secret = {"signing_key": key.as_pem(private=True).decode(), "audience": self._services.site.url}
-        return answers.json({**await self._described(instance), **secret}, 201)
+        provisioned: ProvisionedInstance = {
+            **await self._described(instance),
+            "signing_key": key.as_pem(private=True).decode(),
+            "audience": self._services.site.url,
+        }
+        return answers.json(provisioned, 201)
 
     async def show(self, request: Request, _principal: Principal | None) -> Response:
         """One instance."""
@@ -196,7 +267,7 @@ class InstanceEndpoints:
             raise InvalidRequest("'jti' must be the id of a bearer, as it has it.", param="jti")
         ends = self._services.clock.now_ms() + (jwt.LONGEST_LIFE + 2 * jwt.SKEW) * 1000
         await self._instances.revoke_jti(instance.id, body.jti, ends, _actor(principal))
-        return answers.json({"object": "revoked_token", "instance": instance.id, "jti": body.jti}, 201)
+        return answers.json(ShownRevokedToken(object="revoked_token", instance=instance.id, jti=body.jti), 201)
 
     async def _find(self, request: Request) -> Instance:
         instance = await self._instances.find(request.path_params["id"])
@@ -219,12 +290,12 @@ class InstanceEndpoints:
             raise InvalidRequest(f"The address {error}.", param="push_url") from None
         return url.rstrip("/").removesuffix("/v1")
 
-    async def _described(self, instance: Instance) -> dict[str, Any]:
+    async def _described(self, instance: Instance) -> ShownInstance:
         account = await self._services.store.directory.account(instance.account_id)
         return described(instance, account)
 
 
-def described(instance: Instance, account: Account | None) -> dict[str, Any]:
+def described(instance: Instance, account: Account | None) -> ShownInstance:
     """An instance as it is shown."""
     text = instance.pinned_keys if instance.jwks_url is None else instance.jwks
     return {

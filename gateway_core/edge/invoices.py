@@ -1,5 +1,7 @@
 """/v1/invoices: what an account owes for a month."""
 
+from typing import Literal
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,10 +11,11 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import checked_query, month_name, page_size
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import account_for
+from gateway_core.edge.queries import AccountPageQuery, AccountQuery
 from gateway_core.errors import NotFound
-from gateway_core.invoice import document, totals
+from gateway_core.invoice import InvoiceDocument, InvoiceSums, document, totals
 from gateway_core.invoice_page import page
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.types import Account, Principal
 
 PATH = "/v1/invoices"
@@ -24,6 +27,14 @@ _PAGE_HEADERS = {
 }
 
 
+class InvoiceRow(InvoiceSums):
+    """One month in the list of invoices."""
+
+    month: str
+    object: Literal["invoice"]
+    status: Literal["open", "final"]
+
+
 class InvoiceEndpoints:
     """Handlers for invoices. An owner sees its own account's, an operator any account's."""
 
@@ -33,15 +44,27 @@ class InvoiceEndpoints:
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
         return [
-            Endpoint("GET", PATH, "owner", self.index, "The account's months and what is due for each."),
             Endpoint(
-                "GET", PATH + "/{month}", "owner", self.show, "One month's invoice: JSON, or HTML where accepted."
+                "GET",
+                PATH,
+                "owner",
+                self.index,
+                "The account's months and what is due for each.",
+                Shape(answer=answers.Page[InvoiceRow], query=AccountPageQuery, errors=(NotFound,)),
+            ),
+            Endpoint(
+                "GET",
+                PATH + "/{month}",
+                "owner",
+                self.show,
+                "One month's invoice: JSON, or HTML where accepted.",
+                Shape(answer=InvoiceDocument, query=AccountQuery, also=("text/html",)),
             ),
         ]
 
     async def index(self, request: Request, principal: Principal | None) -> Response:
         """Months from the one that goes on back to the one in which the account was created."""
-        query = checked_query(request, "account", "limit", "after")
+        query = checked_query(request, AccountPageQuery)
         size = page_size(query)
         account = await account_for(self._services.store.directory, principal, query.get("account"))
         now = self._services.clock.now_ms()
@@ -49,7 +72,7 @@ class InvoiceEndpoints:
         if "after" in query:
             after = month_name(query["after"])
             months = [month for month in months if month < after]
-        rows = []
+        rows: list[InvoiceRow] = []
         for month in months[: size + 1]:
             made = await invoice_of(self._services.store, account, month, now)
             rows.append({"month": month, "object": "invoice", "status": made.status, **totals(made)})
@@ -57,7 +80,7 @@ class InvoiceEndpoints:
 
     async def show(self, request: Request, principal: Principal | None) -> Response:
         """Lines and sums. A month before the account, or one that has not begun, has no invoice."""
-        query = checked_query(request, "account")
+        query = checked_query(request, AccountQuery)
         month = month_name(request.path_params["month"])
         account = await account_for(self._services.store.directory, principal, query.get("account"))
         now = self._services.clock.now_ms()

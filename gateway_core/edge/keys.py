@@ -1,6 +1,6 @@
 """/v1/keys: an account's keys, listed, minted, rotated and revoked by its owner."""
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -13,9 +13,10 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import amount, checked_query, decoded, instant, name_of, page_size
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import account_for, find_account
+from gateway_core.edge.queries import AccountPageQuery
 from gateway_core.errors import Conflict, InsufficientScope, InvalidRequest, NotFound
 from gateway_core.money import usd
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.types import Account, Key, Principal, Scope
 
 OVERLAP_SECONDS = 86_400
@@ -24,7 +25,7 @@ OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 30 * 86_400
 
 
-class NewKey(msgspec.Struct, frozen=True):
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a minting. `expires` is a span such as "30d", or a date or time."""
 
     name: str
@@ -35,10 +36,46 @@ class NewKey(msgspec.Struct, frozen=True):
     models: tuple[str, ...] | None = None
 
 
-class Rotation(msgspec.Struct, frozen=True):
-    """The body of a rotation."""
+class KeyRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a rotation: how long the old key still works."""
 
     overlap_seconds: int | None = None
+
+
+class ShownKey(TypedDict):
+    """A key as it is shown: never its secret. `hint` is what a person recognises it by."""
+
+    id: str
+    object: Literal["key"]
+    name: str
+    hint: str
+    account: str
+    scopes: tuple[Scope, ...]
+    models: tuple[str, ...] | None
+    cap_usd: str | None
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class MintedKey(ShownKey):
+    """A new key. Its secret is shown this once."""
+
+    secret: str
+
+
+class Replaced(TypedDict):
+    """The key that runs out."""
+
+    id: str
+    expires_at: str
+
+
+class RotatedKey(MintedKey):
+    """A new key, and the one that it takes the place of."""
+
+    replaces: Replaced
 
 
 class KeyEndpoints:
@@ -50,17 +87,43 @@ class KeyEndpoints:
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
         return [
-            Endpoint("GET", "/v1/keys", "owner", self.index, "Keys of the account, never their secrets."),
-            Endpoint("POST", "/v1/keys", "owner", self.mint, "Mints a key; its secret is in this answer only."),
             Endpoint(
-                "POST", "/v1/keys/{id}/rotate", "owner", self.rotate, "A new key like the old, which then runs out."
+                "GET",
+                "/v1/keys",
+                "owner",
+                self.index,
+                "Keys of the account, never their secrets.",
+                Shape(answer=answers.Page[ShownKey], query=AccountPageQuery, errors=(NotFound,)),
             ),
-            Endpoint("DELETE", "/v1/keys/{id}", "owner", self.revoke, "Revokes a key, at once and for good."),
+            Endpoint(
+                "POST",
+                "/v1/keys",
+                "owner",
+                self.mint,
+                "Mints a key; its secret is in this answer only.",
+                Shape(body=NewKey, answer=MintedKey, statuses=(201,), errors=(NotFound,)),
+            ),
+            Endpoint(
+                "POST",
+                "/v1/keys/{id}/rotate",
+                "owner",
+                self.rotate,
+                "A new key like the old, which then runs out.",
+                Shape(body=KeyRotation, answer=RotatedKey, statuses=(201,), errors=(Conflict,)),
+            ),
+            Endpoint(
+                "DELETE",
+                "/v1/keys/{id}",
+                "owner",
+                self.revoke,
+                "Revokes a key, at once and for good.",
+                Shape(answer=ShownKey, errors=(Conflict,)),
+            ),
         ]
 
     async def index(self, request: Request, principal: Principal | None) -> Response:
         """Keys in the order in which they were minted; revoked ones too."""
-        query = checked_query(request, "account", "limit", "after")
+        query = checked_query(request, AccountPageQuery)
         account = await self._account(_caller(principal), query.get("account"))
         size = page_size(query)
         keys = await self._services.store.directory.keys(account.id, after=query.get("after", ""), limit=size + 1)
@@ -85,12 +148,13 @@ class KeyEndpoints:
             expires_at=_tighter(caller.expires_at, _expiry(body.expires, now)),
         )
         await self._add(key, secret, caller)
-        return answers.json({**described(key, account), "secret": secret}, 201)
+        minted: MintedKey = {**described(key, account), "secret": secret}
+        return answers.json(minted, 201)
 
     async def rotate(self, request: Request, principal: Principal | None) -> Response:
         """A key like the old one; the old one works on for the overlap."""
         caller = _caller(principal)
-        body = await decoded(request, Rotation)
+        body = await decoded(request, KeyRotation)
         overlap = OVERLAP_SECONDS if body.overlap_seconds is None else body.overlap_seconds
         if not 0 <= overlap <= MAX_OVERLAP_SECONDS:
             raise InvalidRequest(f"'overlap_seconds' must be 0 to {MAX_OVERLAP_SECONDS}.", param="overlap_seconds")
@@ -114,8 +178,9 @@ class KeyEndpoints:
         await self._add(key, secret, caller)
         ends = _tighter(old.expires_at, now + overlap * 1000)
         await self._services.store.directory.expire_key(old.id, ends or now, caller.bearer_id)
-        replaced = {"id": old.id, "expires_at": iso(ends or now)}
-        return answers.json({**described(key, account), "secret": secret, "replaces": replaced}, 201)
+        replaced: Replaced = {"id": old.id, "expires_at": iso(ends or now)}
+        rotated: RotatedKey = {**described(key, account), "secret": secret, "replaces": replaced}
+        return answers.json(rotated, 201)
 
     async def revoke(self, request: Request, principal: Principal | None) -> Response:
         """Ends a key. One that was revoked before stays as it is, and the answer says so."""
@@ -153,7 +218,7 @@ class KeyEndpoints:
         return _narrower(caller.models, wanted)
 
 
-def described(key: Key, account: Account) -> dict[str, Any]:
+def described(key: Key, account: Account) -> ShownKey:
     """A key as it is shown: never its secret."""
     return {
         "id": key.id,

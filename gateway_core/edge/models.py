@@ -1,7 +1,7 @@
 """/v1/models and /v1/capabilities: what can be called, by whom, at what price and how fast."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Literal, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,13 +10,70 @@ from gateway_core.clock import month_of
 from gateway_core.edge import answers
 from gateway_core.edge.access import Access
 from gateway_core.edge.host import REQUEST_ID, Host
-from gateway_core.errors import AuthError, BillingError, ModelNotFound
+from gateway_core.errors import AuthError, BillingError, InvalidBearer, InvalidJwtSignature, ModelNotFound
 from gateway_core.money import Units, per_million, usd, usd_to_cent
 from gateway_core.pipeline import ENDPOINT, may_use
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.types import Account, Call, ChatRequest, LimitState, ModelFacts, Principal, Rates, Terms, Usage
 
 _NOBODY = Principal(account_id="", kind="anonymous", bearer_id="", scopes=frozenset())
+
+
+class ListedModel(TypedDict):
+    """A model as OpenAI lists one."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class Exact(TypedDict):
+    """USD per 1M tokens, exactly."""
+
+    input: str
+    cached_input: str
+    cache_write: str
+    output: str
+
+
+class Price(TypedDict):
+    """What a model costs the customer, in USD per 1M tokens: rounded half up to the cent, and exactly."""
+
+    currency: Literal["USD"]
+    per_tokens: int
+    input: str
+    cached_input: str
+    cache_write: str
+    output: str
+    exact: Exact
+    price_id: str
+
+
+class Left(TypedDict):
+    """A limit, and what the caller has left of it."""
+
+    limit: int
+    remaining: int
+    reset_ms: int
+
+
+class Capability(TypedDict):
+    """A model: its price, its limits, what it can do, and on what terms the caller may use it."""
+
+    model: str
+    object: Literal["capability"]
+    family: str
+    price: Price | None
+    context_tokens: int
+    max_output_tokens: int
+    features: list[str]
+    tiers: list[str]
+    available: bool
+    tier: str | None
+    requests_per_minute: Left | None
+    tokens_per_minute: Left | None
+    requests_per_day: Left | None
 
 
 class ModelEndpoints:
@@ -30,9 +87,30 @@ class ModelEndpoints:
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
         return [
-            Endpoint("GET", "/v1/models", "caller", self.models, "The models that the caller may use."),
-            Endpoint("GET", "/v1/models/{id:path}", "caller", self.model, "One of the models that the caller may use."),
-            Endpoint("GET", "/v1/capabilities", "public", self.capabilities, "Every model with its price and limits."),
+            Endpoint(
+                "GET",
+                "/v1/models",
+                "caller",
+                self.models,
+                "The models that the caller may use.",
+                Shape(answer=answers.Page[ListedModel]),
+            ),
+            Endpoint(
+                "GET",
+                "/v1/models/{id:path}",
+                "caller",
+                self.model,
+                "One of the models that the caller may use.",
+                Shape(answer=ListedModel, errors=(ModelNotFound,)),
+            ),
+            Endpoint(
+                "GET",
+                "/v1/capabilities",
+                "public",
+                self.capabilities,
+                "Every model with its price and limits; with a key also what that key may do.",
+                Shape(answer=answers.Page[Capability], errors=(InvalidBearer, InvalidJwtSignature)),
+            ),
         ]
 
     async def models(self, request: Request, principal: Principal | None) -> Response:
@@ -59,7 +137,7 @@ class ModelEndpoints:
 
     async def _capability(
         self, request: Request, facts: ModelFacts, principal: Principal | None, account: Account | None
-    ) -> dict[str, Any]:
+    ) -> Capability:
         terms = self._terms(request, facts, principal, account)
         cost = self._host.dispatch.price(self._call(request, facts, principal, account), Usage())
         states = await self._services.limiter.peek(terms.windows) if terms is not None else ()
@@ -116,7 +194,7 @@ class ModelEndpoints:
         return sorted(tier for tier in self._host.plugins.tiers if tier in used and may_use(facts, tier))
 
 
-def _listed(facts: ModelFacts) -> dict[str, Any]:
+def _listed(facts: ModelFacts) -> ListedModel:
     return {"id": facts.id, "object": "model", "created": facts.created, "owned_by": _family(facts)}
 
 
@@ -124,23 +202,27 @@ def _family(facts: ModelFacts) -> str:
     return facts.family or facts.routes[0].provider
 
 
-def _price(rates: Rates) -> dict[str, Any]:
-    """USD per 1M tokens: as it is published, rounded half up to the cent, and exactly."""
-    classes = {
-        "input": rates.input,
-        "cached_input": rates.cached_input,
-        "cache_write": rates.cache_write,
-        "output": rates.output,
+def _price(rates: Rates) -> Price:
+    """As it is published, and exactly."""
+    return {
+        "currency": "USD",
+        "per_tokens": 1_000_000,
+        **_each(rates, usd_to_cent),
+        "exact": _each(rates, usd),
+        "price_id": rates.price_id,
     }
-    rounded: dict[str, str] = {}
-    exact: dict[str, str] = {}
-    for name, rate in classes.items():
-        million: Units = per_million(rate)
-        rounded[name], exact[name] = usd_to_cent(million), usd(million)
-    return {"currency": "USD", "per_tokens": 1_000_000, **rounded, "exact": exact, "price_id": rates.price_id}
 
 
-def _left(states: Iterable[LimitState], unit: str, *, day: bool) -> dict[str, int] | None:
+def _each(rates: Rates, shown: Callable[[Units], str]) -> Exact:
+    return {
+        "input": shown(per_million(rates.input)),
+        "cached_input": shown(per_million(rates.cached_input)),
+        "cache_write": shown(per_million(rates.cache_write)),
+        "output": shown(per_million(rates.output)),
+    }
+
+
+def _left(states: Iterable[LimitState], unit: str, *, day: bool) -> Left | None:
     """The tightest window of a kind: its limit and what is left of it; None where there is none."""
     found = [state for state in states if state.window.unit == unit and state.window.day is day]
     if not found:

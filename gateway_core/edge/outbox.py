@@ -1,6 +1,6 @@
 """/v1/admin/outbox: how far each sink is behind, on which accounts, and an end to their pauses."""
 
-from typing import Any
+from typing import Literal, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -10,18 +10,50 @@ from gateway_core.clock import iso
 from gateway_core.edge import answers
 from gateway_core.edge.bodies import checked_query, decoded, page_size
 from gateway_core.edge.host import Host
+from gateway_core.edge.queries import PageQuery
 from gateway_core.errors import NotFound
-from gateway_core.ports import Endpoint, SinkReport
+from gateway_core.ports import Endpoint, Shape, SinkReport
 from gateway_core.store_ports import Behind
 from gateway_core.types import Principal
 
 PATH = "/v1/admin/outbox"
 
 
-class Retry(msgspec.Struct, frozen=True):
+class OutboxRetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a retry: which sink; absent: all."""
 
     sink: str | None = None
+
+
+class Age(TypedDict):
+    """When the oldest record was made that is undelivered, and how long ago: what an alarm goes by."""
+
+    oldest_at: str | None
+    oldest_seconds: int
+
+
+class ShownSink(Age):
+    """How far one sink is behind, over all accounts that it wants."""
+
+    object: Literal["sink"]
+    sink: str
+    accounts_behind: int
+    records_behind: int
+    accounts_failing: int
+    attempts: int
+    last_error: str | None
+    next_attempt_at: str | None
+
+
+class SinkAccount(Age):
+    """How far a sink is behind on one account."""
+
+    object: Literal["sink_account"]
+    account: str
+    records_behind: int
+    attempts: int
+    last_error: str | None
+    next_attempt_at: str | None
 
 
 class OutboxEndpoints:
@@ -33,9 +65,30 @@ class OutboxEndpoints:
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
         return [
-            Endpoint("GET", PATH, "operator", self.index, "How far each sink is behind."),
-            Endpoint("POST", f"{PATH}/retry", "operator", self.retry, "Asks sinks again at once."),
-            Endpoint("GET", PATH + "/{sink}", "operator", self.accounts, "The accounts that a sink is behind on."),
+            Endpoint(
+                "GET",
+                PATH,
+                "operator",
+                self.index,
+                "How far each sink is behind.",
+                Shape(answer=answers.Page[ShownSink]),
+            ),
+            Endpoint(
+                "POST",
+                f"{PATH}/retry",
+                "operator",
+                self.retry,
+                "Asks sinks again at once.",
+                Shape(body=OutboxRetry, answer=answers.Page[ShownSink], errors=(NotFound,)),
+            ),
+            Endpoint(
+                "GET",
+                PATH + "/{sink}",
+                "operator",
+                self.accounts,
+                "The accounts that a sink is behind on.",
+                Shape(answer=answers.Page[SinkAccount], query=PageQuery),
+            ),
         ]
 
     async def index(self, _request: Request, _principal: Principal | None) -> Response:
@@ -45,7 +98,7 @@ class OutboxEndpoints:
 
     async def accounts(self, request: Request, _principal: Principal | None) -> Response:
         """A page of accounts, by id."""
-        query = checked_query(request, "limit", "after")
+        query = checked_query(request, PageQuery)
         size = page_size(query)
         sink = self._known(request.path_params["sink"])
         now = self._host.services.clock.now_ms()
@@ -54,7 +107,7 @@ class OutboxEndpoints:
 
     async def retry(self, request: Request, _principal: Principal | None) -> Response:
         """Ends the pauses; what becomes of it shows in the listing, a moment later."""
-        body = await decoded(request, Retry)
+        body = await decoded(request, OutboxRetry)
         self._host.outbox.retry(None if body.sink is None else self._known(body.sink))
         return await self.index(request, _principal)
 
@@ -65,7 +118,7 @@ class OutboxEndpoints:
         return sink
 
 
-def _sink(report: SinkReport, now: int) -> dict[str, Any]:
+def _sink(report: SinkReport, now: int) -> ShownSink:
     return {
         "object": "sink",
         "sink": report.sink,
@@ -79,7 +132,7 @@ def _sink(report: SinkReport, now: int) -> dict[str, Any]:
     }
 
 
-def _account(row: Behind, now: int) -> dict[str, Any]:
+def _account(row: Behind, now: int) -> SinkAccount:
     failure = row.failure
     return {
         "object": "sink_account",
@@ -92,8 +145,7 @@ def _account(row: Behind, now: int) -> dict[str, Any]:
     }
 
 
-def _age(oldest_at: int | None, now: int) -> dict[str, Any]:
-    """When the oldest record was made that is undelivered, and how long ago: what an alarm goes by."""
+def _age(oldest_at: int | None, now: int) -> Age:
     if oldest_at is None:
         return {"oldest_at": None, "oldest_seconds": 0}
     return {"oldest_at": iso(oldest_at), "oldest_seconds": max(0, (now - oldest_at) // 1000)}

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from gateway_core.edge.access import Access
 from gateway_core.edge.guard import capped
 from gateway_core.errors import MethodNotAllowed, NotFound
-from gateway_core.ports import Endpoint, Gate
+from gateway_core.ports import Endpoint, Gate, Shape
 
 _SHOWN = 100
 
@@ -24,6 +24,9 @@ class RouteInfo(msgspec.Struct, frozen=True):
     path: str
     gate: Gate
     summary: str
+    #: What the handler says of itself.
+    about: str = ""
+    shape: Shape | None = Shape()
 
 
 class PathApp:

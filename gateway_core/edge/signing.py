@@ -1,6 +1,6 @@
 """What this instance signs with: its published keys, their rotation, and bearers of its own for elsewhere."""
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -12,8 +12,8 @@ from gateway_core.config_checks import OWN_BEARERS, is_http_url
 from gateway_core.edge import answers
 from gateway_core.edge.bodies import decoded
 from gateway_core.edge.host import Host
-from gateway_core.errors import InvalidRequest
-from gateway_core.ports import Endpoint
+from gateway_core.errors import Conflict, InvalidRequest
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.signing import USUAL_LIFE, SigningKey
 from gateway_core.store_ports import LogEntry
 from gateway_core.types import Principal
@@ -24,18 +24,56 @@ _LONGEST_WAIT = 7 * 86_400
 _CACHED = "public, max-age=30"
 
 
-class Rotation(msgspec.Struct, frozen=True):
+class SigningRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a rotation: seconds until the new key signs."""
 
     after_seconds: int = PUBLISHED_BEFORE
 
 
-class Minting(msgspec.Struct, frozen=True):
+class Minting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a minting: for which gateway, for how long, to do what."""
 
     audience: str
     ttl_seconds: int = USUAL_LIFE
     purpose: jwt.Purpose = "inference"
+
+
+class KeySet(TypedDict):
+    """A JWK Set (RFC 7517), and whose it is."""
+
+    keys: list[dict[str, Any]]
+    issuer: str
+
+
+class ShownSigningKey(TypedDict):
+    """A key that is published: since when it signs, and until when it is."""
+
+    kid: str
+    signs: bool
+    since: str | None
+    until: str | None
+    jwk: dict[str, Any]
+
+
+class SigningKeys(TypedDict):
+    """This instance's id, the gateways that know it by that, and its keys."""
+
+    object: Literal["signing_keys"]
+    instance: str
+    gateways: list[Any]
+    keys: list[ShownSigningKey]
+
+
+class ShownToken(TypedDict):
+    """A bearer of this instance's, in this answer only."""
+
+    object: Literal["token"]
+    token: str
+    issuer: str
+    audience: str
+    scope: str
+    jti: str
+    expires_at: str
 
 
 class SigningEndpoints:
@@ -49,12 +87,36 @@ class SigningEndpoints:
         keys = "/v1/admin/signing-keys"
         return [
             Endpoint(
-                "GET", "/.well-known/jwks.json", "public", self.jwks, "The public keys of this instance's bearers."
+                "GET",
+                "/.well-known/jwks.json",
+                "public",
+                self.jwks,
+                "The public keys of this instance's bearers.",
+                Shape(answer=KeySet),
             ),
-            Endpoint("GET", keys, "operator", self.index, "This instance's id, and the keys that it signs with."),
-            Endpoint("POST", keys, "operator", self.rotate, "A new signing key; the old one overlaps."),
             Endpoint(
-                "POST", "/v1/admin/tokens", "operator", self.mint, "A bearer of this instance for another gateway."
+                "GET",
+                keys,
+                "operator",
+                self.index,
+                "This instance's id, and the keys that it signs with.",
+                Shape(answer=SigningKeys),
+            ),
+            Endpoint(
+                "POST",
+                keys,
+                "operator",
+                self.rotate,
+                "A new signing key; the old one overlaps.",
+                Shape(body=SigningRotation, answer=SigningKeys, statuses=(201,), errors=(Conflict,)),
+            ),
+            Endpoint(
+                "POST",
+                "/v1/admin/tokens",
+                "operator",
+                self.mint,
+                "A bearer of this instance for another gateway.",
+                Shape(body=Minting, answer=ShownToken, statuses=(201,)),
             ),
         ]
 
@@ -68,7 +130,7 @@ class SigningEndpoints:
 
     async def rotate(self, request: Request, principal: Principal | None) -> Response:
         """A new key: published now, signing after a while."""
-        body = await decoded(request, Rotation)
+        body = await decoded(request, SigningRotation)
         if not 0 <= body.after_seconds <= _LONGEST_WAIT:
             raise InvalidRequest(f"'after_seconds' must be 0 to {_LONGEST_WAIT}.", param="after_seconds")
         key = self._services.signer.rotate(body.after_seconds * 1000)
@@ -88,7 +150,7 @@ class SigningEndpoints:
         scope = "inference" if body.purpose == "inference" else "records:read"
         token = self._services.signer.mint(body.purpose, audience, scope, body.ttl_seconds)
         claims = jwt.read(token).claims
-        shown = {
+        shown: ShownToken = {
             "object": "token",
             "token": token,
             "issuer": claims["iss"],
@@ -99,7 +161,7 @@ class SigningEndpoints:
         }
         return answers.json(shown, 201)
 
-    def _described(self) -> dict[str, Any]:
+    def _described(self) -> SigningKeys:
         signer = self._services.signer
         current = signer.current().kid
         providers = self._services.config.providers.items()
@@ -111,7 +173,7 @@ class SigningEndpoints:
         }
 
 
-def _key(key: SigningKey, current: str) -> dict[str, Any]:
+def _key(key: SigningKey, current: str) -> ShownSigningKey:
     return {
         "kid": key.kid,
         "signs": key.kid == current,

@@ -1,6 +1,7 @@
 """/v1/admin/plans and /v1/admin/subscriptions: which plan an account is on."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -15,18 +16,64 @@ from gateway_core.edge.names import find_account
 from gateway_core.errors import Conflict, NotFound
 from gateway_core.money import parse_usd, usd
 from gateway_core.plans import limits_of, subscription_to
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.store_ports import Subscriptions
 from gateway_core.types import Account, Principal, Subscription, SubscriptionStatus
 
 PATH = "/v1/admin/subscriptions"
 
 
-class NewSubscription(msgspec.Struct, frozen=True):
+class NewSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a start."""
 
     account: str
     plan: str
+
+
+class PlanTerms(TypedDict):
+    """What a plan costs and allows. Limits are by model: `rpm`, `tpm`."""
+
+    fee_usd: str
+    credit_usd: str
+    cap_usd: str | None
+    instance_fee_usd: str
+    limits: Mapping[str, Mapping[str, int]]
+
+
+class ShownPlan(PlanTerms):
+    """A plan as it is for a subscription that begins now."""
+
+    name: str
+    object: Literal["plan"]
+
+
+class ShownSubscription(PlanTerms):
+    """A stretch of a plan, with the terms of its beginning."""
+
+    id: str
+    object: Literal["subscription"]
+    account: str
+    account_id: str
+    plan: str
+    status: SubscriptionStatus
+    started_at: str
+    ends_at: str | None
+
+
+class SubscriptionEvent(TypedDict):
+    """Who changed what."""
+
+    at: str
+    subscription: str
+    status: SubscriptionStatus
+    actor: str
+
+
+class SubscriptionHistory(ShownSubscription):
+    """The latest stretch, those before it, and who changed what."""
+
+    earlier: list[ShownSubscription]
+    history: list[SubscriptionEvent]
 
 
 class SubscriptionEndpoints:
@@ -43,13 +90,66 @@ class SubscriptionEndpoints:
         """All of them."""
         one = PATH + "/{account}"
         return [
-            Endpoint("GET", "/v1/admin/plans", "operator", self.plans, "Plans that the configuration has."),
-            Endpoint("POST", PATH, "operator", self.start, "Begins a subscription."),
-            Endpoint("GET", one, "operator", self.show, "An account's subscription and all that it was."),
-            Endpoint("POST", one + "/cancel", "operator", self.cancel, "Ends it now; the month's fee and credit stay."),
-            Endpoint("POST", one + "/reactivate", "operator", self.reactivate, "Begins the cancelled plan again."),
-            Endpoint("POST", one + "/suspend", "operator", self.suspend, "Refuses what it pays for, until resumed."),
-            Endpoint("POST", one + "/resume", "operator", self.resume, "Takes a suspension back."),
+            Endpoint(
+                "GET",
+                "/v1/admin/plans",
+                "operator",
+                self.plans,
+                "Plans that the configuration has.",
+                Shape(answer=answers.Page[ShownPlan]),
+            ),
+            Endpoint(
+                "POST",
+                PATH,
+                "operator",
+                self.start,
+                "Begins a subscription.",
+                Shape(body=NewSubscription, answer=ShownSubscription, statuses=(201,), errors=(NotFound, Conflict)),
+            ),
+            Endpoint(
+                "GET",
+                one,
+                "operator",
+                self.show,
+                "An account's subscription and all that it was.",
+                Shape(answer=SubscriptionHistory),
+            ),
+            Endpoint(
+                "POST",
+                one + "/cancel",
+                "operator",
+                self.cancel,
+                "Ends it now; the month's fee and credit stay.",
+                Shape(answer=ShownSubscription, errors=(Conflict,)),
+            ),
+            Endpoint(
+                "POST",
+                one + "/reactivate",
+                "operator",
+                self.reactivate,
+                "Begins the cancelled plan again.",
+                Shape(
+                    answer=ShownSubscription,
+                    statuses=(201,),
+                    errors=(Conflict,),
+                ),
+            ),
+            Endpoint(
+                "POST",
+                one + "/suspend",
+                "operator",
+                self.suspend,
+                "Refuses what it pays for, until resumed.",
+                Shape(answer=ShownSubscription, errors=(Conflict,)),
+            ),
+            Endpoint(
+                "POST",
+                one + "/resume",
+                "operator",
+                self.resume,
+                "Takes a suspension back.",
+                Shape(answer=ShownSubscription, errors=(Conflict,)),
+            ),
         ]
 
     async def plans(self, _request: Request, _principal: Principal | None) -> Response:
@@ -70,12 +170,13 @@ class SubscriptionEndpoints:
         if not stretches:
             raise NotFound(_never(account))
         history = await self._subscriptions.history(account.id)
-        changes = [
+        changes: list[SubscriptionEvent] = [
             {"at": iso(line.at), "subscription": line.subscription_id, "status": line.status, "actor": line.actor}
             for line in history
         ]
         earlier = [described(each, account) for each in stretches[:-1]]
-        return answers.json({**described(stretches[-1], account), "earlier": earlier, "history": changes})
+        shown: SubscriptionHistory = {**described(stretches[-1], account), "earlier": earlier, "history": changes}
+        return answers.json(shown)
 
     async def cancel(self, request: Request, principal: Principal | None) -> Response:
         """Ends it at once. The fee and the credit of the month stay."""
@@ -115,7 +216,7 @@ class SubscriptionEndpoints:
         return await find_account(self._services.store.directory, request.path_params["account"])
 
 
-def described(subscription: Subscription, account: Account) -> dict[str, Any]:
+def described(subscription: Subscription, account: Account) -> ShownSubscription:
     """A subscription as it is shown."""
     return {
         "id": subscription.id,
@@ -130,7 +231,7 @@ def described(subscription: Subscription, account: Account) -> dict[str, Any]:
     }
 
 
-def _terms(subscription: Subscription) -> dict[str, Any]:
+def _terms(subscription: Subscription) -> PlanTerms:
     return {
         "fee_usd": usd(subscription.fee),
         "credit_usd": usd(subscription.credit),
@@ -140,7 +241,7 @@ def _terms(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def _plan(name: str, plan: PlanConfig) -> dict[str, Any]:
+def _plan(name: str, plan: PlanConfig) -> ShownPlan:
     return {
         "name": name,
         "object": "plan",

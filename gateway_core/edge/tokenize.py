@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -12,8 +12,15 @@ from gateway_core.clock import month_of
 from gateway_core.edge.access import Access
 from gateway_core.edge.bodies import decoded
 from gateway_core.edge.host import REQUEST_ID, Host
-from gateway_core.errors import AccountSuspended, InvalidBearer, InvalidRequest
-from gateway_core.ports import Endpoint
+from gateway_core.errors import (
+    AccountSuspended,
+    InvalidBearer,
+    InvalidRequest,
+    ModelNotFound,
+    RateLimited,
+    SubscriptionRequired,
+)
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.tokens.messages import Counted
 from gateway_core.types import Call, ChatRequest, ModelFacts, Principal
 from gateway_core.wire.ratelimit import headers as ratelimit_headers
@@ -28,7 +35,7 @@ BATCH = 8192
 _encode = msgspec.json.Encoder().encode
 
 
-class TokenizeBody(msgspec.Struct, frozen=True):
+class TokenizeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A text, or the messages of a call."""
 
     model: str
@@ -36,13 +43,24 @@ class TokenizeBody(msgspec.Struct, frozen=True):
     messages: list[dict[str, Any]] | None = None
 
 
-class ShownToken(msgspec.Struct, frozen=True):
+class TextToken(msgspec.Struct, frozen=True):
     """One token. Where its bytes are no text by themselves, `text` has replacement characters. An approximate token
     has no id."""
 
     id: int | None
     text: str
     bytes: list[int]
+
+
+class Tokenization(TypedDict):
+    """The tokens in order. `prompt_tokens` is what a call with these messages would be charged for."""
+
+    object: Literal["tokenization"]
+    model: str
+    approximate: bool
+    tokens: list[TextToken]
+    count: int
+    prompt_tokens: NotRequired[int]
 
 
 class TokenizeEndpoint:
@@ -56,7 +74,15 @@ class TokenizeEndpoint:
 
     def endpoints(self) -> list[Endpoint]:
         """The one."""
-        return [Endpoint("POST", PATH, "caller", self.tokenize, "The tokens of a text, or of a call's messages.")]
+        shape = Shape(
+            body=TokenizeBody,
+            answer=Tokenization,
+            errors=(SubscriptionRequired, AccountSuspended, ModelNotFound, RateLimited),
+            sends=("tier", "limits"),
+        )
+        return [
+            Endpoint("POST", PATH, "caller", self.tokenize, "The tokens of a text, or of a call's messages.", shape)
+        ]
 
     async def tokenize(self, request: Request, principal: Principal | None) -> Response:
         """The answer is written while it is made: a mebibyte can have a million tokens."""
@@ -127,7 +153,7 @@ class TokenizeEndpoint:
 
 def _shown(batch: list[tuple[int | None, bytes]]) -> bytes:
     """Tokens as JSON, without the array's brackets."""
-    shown = [ShownToken(token, data.decode(errors="replace"), list(data)) for token, data in batch]
+    shown = [TextToken(token, data.decode(errors="replace"), list(data)) for token, data in batch]
     return _encode(shown)[1:-1]
 
 

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from typing import Any, cast
+from typing import Generic, Literal, NotRequired, TypedDict, TypeVar, cast
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,10 +15,11 @@ from gateway_core.edge import answers
 from gateway_core.edge.bodies import checked_query, month_name
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import account_for, find_account
-from gateway_core.errors import InvalidRequest
-from gateway_core.invoice import tokens
+from gateway_core.edge.queries import UsageQuery
+from gateway_core.errors import InvalidRequest, NotFound
+from gateway_core.invoice import TokenCounts, tokens
 from gateway_core.money import usd
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.store_ports import UsageGroup, UsageRow
 from gateway_core.types import Principal, Usage
 
@@ -29,6 +31,59 @@ _OWN: tuple[UsageGroup, ...] = ("day", "model", "key", "tier")
 _HOUSE: tuple[UsageGroup, ...] = ("day", "model", "account", "key", "tier")
 
 
+Row = TypeVar("Row")
+Sum = TypeVar("Sum")
+
+
+class Charged(TokenCounts):
+    """What an account sees."""
+
+    calls: int
+    cost_usd: str
+    credit_used_usd: str
+    overage_usd: str
+
+
+class Kept(TokenCounts):
+    """What the house sees: charged to customers, owed to providers at list price, and lost on what nobody paid for."""
+
+    calls: int
+    charged_usd: str
+    credit_used_usd: str
+    overage_usd: str
+    owed_usd: str
+    lost_usd: str
+
+
+class Group(TypedDict):
+    """What a row is of: the parts that `group_by` names."""
+
+    day: NotRequired[str]
+    account: NotRequired[str]
+    key: NotRequired[str]
+    model: NotRequired[str]
+    tier: NotRequired[str]
+
+
+class ChargedGroup(Group, Charged):
+    """A row of an account's totals."""
+
+
+class KeptGroup(Group, Kept):
+    """A row of the house's totals."""
+
+
+class Totals(msgspec.Struct, Generic[Row, Sum], frozen=True, rename={"since": "from", "until": "to"}):
+    """Totals of days, the first and the last included."""
+
+    since: str
+    until: str
+    group_by: Sequence[str]
+    data: Sequence[Row]
+    total: Sum
+    object: Literal["usage"] = "usage"
+
+
 class UsageEndpoints:
     """Handlers for totals."""
 
@@ -38,31 +93,45 @@ class UsageEndpoints:
     def endpoints(self) -> list[Endpoint]:
         """All of them."""
         return [
-            Endpoint("GET", "/v1/usage", "owner", self.own, "The account's totals by day, model and key."),
-            Endpoint("GET", "/v1/admin/usage", "operator", self.house, "What was charged, is owed, and was lost."),
+            Endpoint(
+                "GET",
+                "/v1/usage",
+                "owner",
+                self.own,
+                "The account's totals by day, model and key.",
+                Shape(answer=Totals[ChargedGroup, Charged], query=UsageQuery, errors=(NotFound,)),
+            ),
+            Endpoint(
+                "GET",
+                "/v1/admin/usage",
+                "operator",
+                self.house,
+                "What was charged, is owed, and was lost.",
+                Shape(answer=Totals[KeptGroup, Kept], query=UsageQuery, errors=(NotFound,)),
+            ),
         ]
 
     async def own(self, request: Request, principal: Principal | None) -> Response:
         """An account's totals, grouped by `group_by`."""
-        query = checked_query(request, "account", "from", "to", "month", "group_by")
+        query = checked_query(request, UsageQuery)
         since, until = self._days(query)
         by = _groups(query.get("group_by", "day,model,key"), _OWN)
         account = await account_for(self._services.store.directory, principal, query.get("account"))
         rows = await self._services.store.reports.totals(account.id, since, until, by)
-        data = [{**_group(row, by), **_charged(row)} for row in rows]
-        return answers.json(_answer(since, until, by, data, _charged(_sum(rows))))
+        data: list[ChargedGroup] = [{**_group(row, by), **_charged(row)} for row in rows]
+        return answers.json(Totals(since, until, by, data, _charged(_sum(rows))))
 
     async def house(self, request: Request, _principal: Principal | None) -> Response:
         """The house's own view, of all accounts or of one."""
-        query = checked_query(request, "account", "from", "to", "month", "group_by")
+        query = checked_query(request, UsageQuery)
         since, until = self._days(query)
         by = _groups(query.get("group_by", "day,model"), _HOUSE)
         account_id = None
         if "account" in query:
             account_id = (await find_account(self._services.store.directory, query["account"])).id
         rows = await self._services.store.reports.totals(account_id, since, until, by)
-        data = [{**_group(row, by), **_kept(row)} for row in rows]
-        return answers.json(_answer(since, until, by, data, _kept(_sum(rows))))
+        data: list[KeptGroup] = [{**_group(row, by), **_kept(row)} for row in rows]
+        return answers.json(Totals(since, until, by, data, _kept(_sum(rows))))
 
     def _days(self, query: Mapping[str, str]) -> tuple[str, str]:
         """First and last day. Without any the month that goes on."""
@@ -107,7 +176,7 @@ def _groups(text: str, known: Collection[UsageGroup]) -> tuple[UsageGroup, ...]:
     return cast("tuple[UsageGroup, ...]", tuple(names))
 
 
-def _group(row: UsageRow, by: Sequence[UsageGroup]) -> dict[str, str]:
+def _group(row: UsageRow, by: Sequence[UsageGroup]) -> Group:
     values = {
         "day": row.day,
         "account": row.account_id,
@@ -115,11 +184,10 @@ def _group(row: UsageRow, by: Sequence[UsageGroup]) -> dict[str, str]:
         "model": row.model,
         "tier": row.tier,
     }
-    return {name: values[name] for name in by}
+    return cast("Group", {name: values[name] for name in by})
 
 
-def _charged(row: UsageRow) -> dict[str, Any]:
-    """What the account sees."""
+def _charged(row: UsageRow) -> Charged:
     return {
         "calls": row.calls,
         **tokens(row.usage),
@@ -129,8 +197,7 @@ def _charged(row: UsageRow) -> dict[str, Any]:
     }
 
 
-def _kept(row: UsageRow) -> dict[str, Any]:
-    """What the house sees: charged to customers, owed to providers at list price, and lost on what nobody paid for."""
+def _kept(row: UsageRow) -> Kept:
     return {
         "calls": row.calls,
         **tokens(row.usage),
@@ -165,9 +232,3 @@ def _sum(rows: Sequence[UsageRow]) -> UsageRow:
         owed=sum(row.owed for row in rows),
         loss=sum(row.loss for row in rows),
     )
-
-
-def _answer(
-    since: str, until: str, by: Sequence[UsageGroup], data: Sequence[Mapping[str, Any]], total: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {"object": "usage", "from": since, "to": until, "group_by": by, "data": data, "total": total}

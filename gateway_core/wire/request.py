@@ -140,7 +140,7 @@ class _StreamOptions(Struct):
     include_obfuscation: bool | None = None
 
 
-class _Body(Struct):
+class ChatBody(Struct):
     """The known fields as OpenAI's API types them; others pass unseen. null is the same as absent."""
 
     model: ModelName
@@ -186,7 +186,7 @@ def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
     """One account's request from its body. Raises InvalidRequest, whose `param` names the field at fault."""
     fields = _json_object(body)
     try:
-        checked = msgspec.convert(fields, _Body)
+        checked = msgspec.convert(fields, ChatBody)
     except msgspec.ValidationError as error:
         _refuse(str(error))
     rest = _encode({name: value for name, value in fields.items() if name not in _ROUTED})
@@ -227,7 +227,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _check_details(body: _Body) -> int:
+def _check_details(body: ChatBody) -> int:
     """What the types do not say; the number of images, files and other media in the messages."""
     media = 0
     for index, message in enumerate(body.messages):

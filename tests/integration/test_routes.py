@@ -14,7 +14,14 @@ from gateway_core.key_text import new_key_text
 from gateway_core.testing.server import ServedGateway
 
 #: What anybody may call, without a bearer. Everything else is gated.
-PUBLIC = {"GET /healthz", "GET /readyz", "GET /v1/capabilities", "GET /.well-known/jwks.json"}
+PUBLIC = {
+    "GET /healthz",
+    "GET /readyz",
+    "GET /v1/capabilities",
+    "GET /.well-known/jwks.json",
+    "GET /openapi.json",
+    "GET /docs",
+}
 
 #: Who gets past which gate.
 PASSES = {
@@ -80,6 +87,8 @@ EXPECTED = {
     "POST /v1/admin/reconcile": "operator",
     "GET /v1/admin/log": "operator",
     "POST /v1/admin/backup": "operator",
+    "GET /openapi.json": "public",
+    "GET /docs": "public",
     "GET /healthz": "public",
     "GET /readyz": "public",
 }

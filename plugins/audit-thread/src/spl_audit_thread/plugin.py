@@ -3,21 +3,21 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway_core.errors import InsufficientScope, InvalidRequest, NotFound
+from gateway_core.errors import Conflict, InsufficientScope, InvalidRequest, NotFound
 from gateway_core.hookspecs import API, hookimpl
-from gateway_core.ports import Endpoint
+from gateway_core.ports import Endpoint, Shape
 from gateway_core.services import Services
 from gateway_core.types import Account, Principal, Record
 from spl_audit_thread.chain import Chains
 from spl_audit_thread.pull import Puller
-from spl_audit_thread.query import PLACE, checked, record_query
+from spl_audit_thread.query import Parameters, Place, checked, record_query
 from spl_audit_thread.remote import Pusher
 
 _THREAD = re.compile(r"th_[a-z0-9_]{1,60}", re.ASCII)
@@ -31,6 +31,27 @@ class SentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     body: msgspec.Raw
+
+
+class ShownRecord(TypedDict):
+    """A record, and its place in the account's chain."""
+
+    id: str
+    object: Literal["record"]
+    thread: str
+    sequence: int
+    created_at: str
+    hash: str
+    body: Any
+
+
+class RecordPage(TypedDict):
+    """Records in order. `next_after` is the next page's `after`; null on the last."""
+
+    object: Literal["list"]
+    data: list[ShownRecord]
+    has_more: bool
+    next_after: int | None
 
 
 class AuditThreadSettings(msgspec.Struct, frozen=True):
@@ -85,14 +106,29 @@ class Plugin:
         """Reading for owners and for instances, writing for gateways."""
         threads = _Threads(services)
         return [
-            Endpoint("GET", _PATH, "owner", threads.read, "A thread's records in order, a page at a time."),
-            Endpoint("POST", _PATH, "records:write", threads.write, "Stores a record that another gateway made."),
+            Endpoint(
+                "GET",
+                _PATH,
+                "owner",
+                threads.read,
+                "A thread's records in order, a page at a time.",
+                Shape(answer=RecordPage, query=Parameters),
+            ),
+            Endpoint(
+                "POST",
+                _PATH,
+                "records:write",
+                threads.write,
+                "Stores a record that another gateway made.",
+                Shape(body=SentRecord, answer=ShownRecord, statuses=(201, 200), errors=(Conflict,)),
+            ),
             Endpoint(
                 "GET",
                 "/v1/audit/records",
                 "records:read",
                 threads.pull,
                 "All records of an instance's account, to fetch.",
+                Shape(answer=RecordPage, query=Place),
             ),
             *Chains(services, threads.account_id).endpoints(),
         ]
@@ -127,7 +163,7 @@ class _Threads:
         """A page of all threads of the account that the instance is registered on."""
         if principal is None:
             raise InsufficientScope("This needs a bearer with the scope `records:read`.")
-        parameters = checked(request.query_params.multi_items(), PLACE)
+        parameters = checked(request.query_params.multi_items(), Place)
         query = record_query(parameters, principal.account_id, None)
         size = query.limit
         records = await self._services.store.records.read(msgspec.structs.replace(query, limit=size + 1))
@@ -197,7 +233,7 @@ def _page(records: Sequence[Record], size: int) -> Response:
     )
 
 
-def _described(record: Record) -> dict[str, Any]:
+def _described(record: Record) -> ShownRecord:
     at = datetime.fromtimestamp(record.created_at / 1000, UTC)
     return {
         "id": record.id,

@@ -3,21 +3,57 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from gateway_core.errors import InvalidRequest
 from gateway_core.store_ports import RecordQuery
 
-PARAMETERS = ("account", "after", "limit", "model", "month", "since", "until")
-PLACE = ("after", "limit")
 MAX_PAGE = 1000
 _DEFAULT_PAGE = 100
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 _NUMBER = re.compile(r"\d{1,15}", re.ASCII)
 
+Account = Annotated[str, Meta(description="An account, by name or id. Another than the key's own: operators only.")]
+Instant = Annotated[str, Meta(description="A date, a time (UTC where it names no zone), or milliseconds since 1970.")]
+Month = Annotated[str, Meta(pattern="^[0-9]{4}-(0[1-9]|1[0-2])$", description="A UTC month.", examples=["2026-11"])]
 
-def checked(pairs: Iterable[tuple[str, str]], names: tuple[str, ...] = PARAMETERS) -> dict[str, str]:
-    """The query's parameters by name. Raises InvalidRequest for one that is unknown, empty or given twice."""
+
+class AccountParameter(msgspec.Struct, frozen=True):
+    """Whose records."""
+
+    account: Account | UnsetType = UNSET
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a page of records begins, and how long it is."""
+
+    after: Annotated[int, Meta(ge=0, description="The sequence after which it begins.")] = 0
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Records of a page.")] = _DEFAULT_PAGE
+
+
+class AccountPlace(Place, frozen=True):
+    """A page of an account's records."""
+
+    account: Account | UnsetType = UNSET
+
+
+class Parameters(AccountPlace, frozen=True):
+    """A page of an account's records, and which."""
+
+    model: Annotated[str, Meta(description="Only calls of this model.")] | UnsetType = UNSET
+    month: Month | UnsetType = UNSET
+    since: Instant | UnsetType = UNSET
+    until: Instant | UnsetType = UNSET
+
+
+def checked(pairs: Iterable[tuple[str, str]], kind: type[msgspec.Struct] = Parameters) -> dict[str, str]:
+    """The query's parameters, named as the fields of `kind`. Raises InvalidRequest for one that is unknown, empty or
+    given twice."""
     found: dict[str, str] = {}
+    names = sorted(kind.__struct_fields__)
     for name, value in pairs:
         if name not in names:
             known = ", ".join(names)
