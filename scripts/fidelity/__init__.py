@@ -1,0 +1,1 @@
+"""The table fidelity id × column × tests: which entry is held by what, and whether it holds."""
