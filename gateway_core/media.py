@@ -57,7 +57,10 @@ class FetchedMedia:
     def configured(cls, config: MediaConfig) -> "FetchedMedia":
         """As `[media]` says."""
         outside = GuardedOutside(
-            allow_private=config.allow_private_addresses, allow_http=config.allow_http, seconds=config.seconds
+            allow_private=config.allow_private_addresses,
+            allow_http=config.allow_http,
+            allow_query=True,
+            seconds=config.seconds,
         )
         return cls(outside, config)
 

@@ -46,8 +46,8 @@ class TableMedia:
     async def fetch(self, account_id: str, links: Sequence[MediaLink]) -> dict[str, MediaFile]:
         """As the real one: InvalidRequest, naming the place, for what is not there or of another type."""
         del account_id  # everybody may see what is in the table
+        self.asked += dict.fromkeys(link.url for link in links)
         for link in links:
-            self.asked.append(link.url)
             found = self.files.get(link.url)
             if found is None or found.type not in link.types:
                 raise InvalidRequest(f"{link.param} cannot be fetched.", param=link.param)

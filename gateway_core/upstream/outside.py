@@ -9,6 +9,7 @@ names there are inside is nobody's business.
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ _CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=8, kee
 _HOSTS_KEPT = 256
 _LOOK_UPS = 8
 """Names that are looked up at once; others wait, and their requests' time passes."""
+_PAST_PATH = re.compile(r"[?#]")
 _REFUSED = "leads to an address that is not public"
 _NOWHERE = "has a name that cannot be resolved, or is not public"
 
@@ -55,11 +57,19 @@ class _Line:
 
 class GuardedOutside:
     """`ports.Outside` over httpx2. `allow_private`: loopback and private addresses are fine, too; `allow_http`: and so
-    is http (None: where private addresses are)."""
+    is http (None: where private addresses are); `allow_query`: and what follows a path, for addresses of files."""
 
-    def __init__(self, *, allow_private: bool, allow_http: bool | None = None, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        allow_http: bool | None = None,
+        allow_query: bool = False,
+        seconds: float = SECONDS,
+    ) -> None:
         self._allow_private = allow_private
         self._allow_http = allow_private if allow_http is None else allow_http
+        self._allow_query = allow_query
         self._names = ThreadPoolExecutor(_LOOK_UPS, "outside-names")
         self._seconds = seconds
         #: Scheme, host and port → its line, the one used last at the end.
@@ -69,9 +79,12 @@ class GuardedOutside:
 
     def check(self, url: str) -> None:
         """Raises OutsideError where the address itself says that it may not be asked."""
-        if not is_http_url(url):
+        if not is_http_url(_PAST_PATH.split(url, maxsplit=1)[0] if self._allow_query else url):
             raise OutsideError("is not an http or https address")
-        target = httpx2.URL(url)
+        try:
+            target = httpx2.URL(url)
+        except httpx2.InvalidURL:
+            raise OutsideError("is not an http or https address") from None
         if target.scheme != "https" and not self._allow_http:
             raise OutsideError("is not an https address")
         try:

@@ -1,0 +1,142 @@
+"""Fault 26, for images and files: an address in a request never leads into our own network, and brings no more than it
+may."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway_core.config import MediaConfig
+from gateway_core.errors import InvalidRequest
+from gateway_core.media import FetchedMedia
+from gateway_core.ports import MediaLink
+from gateway_core.testing.key_server import KeyServer, key_server
+
+PARAM = "messages[0].content[1].image_url.url"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+INSIDE = [
+    "127.0.0.1",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "0.0.0.0",  # noqa: S104  # asked, not listened on
+    "255.255.255.255",
+    "[::1]",
+    "[fd00::1]",
+    "[fe80::1]",
+    "[fd00:ec2::254]",
+    "[::ffff:169.254.169.254]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "2130706433",
+    "0x7f000001",
+    "127.1",
+    "localhost",
+    "localhost.",
+]
+
+
+@pytest.fixture
+def server() -> Iterator[KeyServer]:
+    with key_server() as served:
+        served.body = PNG
+        served.headers = {"content-type": "image/png"}
+        yield served
+
+
+async def refusal(url: str, config: MediaConfig) -> str:
+    media = FetchedMedia.configured(config)
+    with pytest.raises(InvalidRequest) as caught:
+        await media.fetch("acct_1", [MediaLink(url, frozenset({"image/png"}), PARAM)])
+    await media.close()
+    assert caught.value.param == PARAM
+    assert str(caught.value).startswith(PARAM)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("host", INSIDE)
+async def test_26_no_inside_address_is_asked(host: str, server: KeyServer) -> None:
+    """In any notation, over https or http, on any port."""
+    port = server.url.rpartition(":")[2]
+    for scheme, config in (("https", MediaConfig()), ("http", MediaConfig(allow_http=True))):
+        assert "not public" in await refusal(f"{scheme}://{host}:{port}/latest/meta-data", config)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[fd00:ec2::254]"])
+async def test_26_metadata_is_never_asked(host: str) -> None:
+    config = MediaConfig(allow_http=True, allow_private_addresses=True)
+    assert "not public" in await refusal(f"http://{host}/latest/meta-data", config)
+
+
+async def test_26_http_only_where_it_is_allowed(server: KeyServer) -> None:
+    private = MediaConfig(allow_private_addresses=True)
+    assert "is not an https address" in await refusal(server.url, private)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com/a.png",
+        "file:///etc/passwd",
+        "gopher://x",
+        "https://u:p@example.com",
+        "https://",
+        "a.png",
+        "https://x/?a\0b",
+    ],
+)
+async def test_26_what_is_no_web_address_is_refused(url: str) -> None:
+    assert "is not an http or https address" in await refusal(url, MediaConfig(allow_http=True))
+
+
+async def test_26_a_redirect_is_not_followed(server: KeyServer) -> None:
+    server.headers = {"location": f"{server.url}/inside.png"}
+    config = MediaConfig(allow_http=True, allow_private_addresses=True)
+    for server.status in (301, 302, 303, 307, 308):
+        assert "redirect" in await refusal(f"{server.url}/a.png", config)
+    assert {path for _, path, _ in server.asked} == {"/a.png"}
+
+
+async def test_26_an_inside_name_is_told_from_no_other(monkeypatch: pytest.MonkeyPatch, server: KeyServer) -> None:
+    """Whether a name leads inside, leads to one inner address among public ones, or nowhere: the words are the same, so
+    that nobody learns what names there are. The resolver says what an attacker wants: it cannot be had for real."""
+    known = {
+        "inside.example": ["10.0.0.7"],
+        "rebound.example": ["93.184.216.34", "127.0.0.1"],
+        "mapped.example": ["::ffff:169.254.169.254"],
+    }
+
+    def look_up(host: str, *_arguments: Any, **_options: Any) -> list[Any]:
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in known[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    told = {await refusal(f"https://{host}/a.png", MediaConfig()) for host in (*known, "unknown.example")}
+    assert told == {f"{PARAM} cannot be fetched: it has a name that cannot be resolved, or is not public."}
+    assert server.asked == []
+
+
+async def test_26_no_credential_leaves(server: KeyServer) -> None:
+    """Whoever is asked gets an address, and nothing of who asks."""
+    media = FetchedMedia.configured(MediaConfig(allow_http=True, allow_private_addresses=True))
+    link = MediaLink(f"{server.url}/a.png?token=theirs", frozenset({"image/png"}), PARAM)
+    assert (await media.fetch("acct_1", [link]))[link.url].data == PNG
+    await media.close()
+    assert server.asked == [("GET", "/a.png?token=theirs", None)]
+
+
+async def test_26_it_is_bounded_in_size_and_time(server: KeyServer) -> None:
+    config = MediaConfig(allow_http=True, allow_private_addresses=True, max_bytes=1000, seconds=0.2)
+    server.body = PNG + bytes(1000)
+    assert "more than 1000 bytes" in await refusal(server.url, config)
+    server.headers["content-encoding"] = "gzip"
+    assert "compressed" in await refusal(server.url, config)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
+        assert "did not answer within 0.2 s" in await refusal(url, config)
