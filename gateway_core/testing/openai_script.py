@@ -36,6 +36,10 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     close_at: int | None = None
     #: Bytes in one write; None: an event.
     split: int | None = None
+    #: Ends of writes, as places in the whole body, instead.
+    cuts: tuple[int, ...] | None = None
+    #: A space between `data:` and the data.
+    space: bool = True
     line_end: Literal["\n", "\r\n", "\r"] = "\n"
     #: Comments, and lines of other fields, before every event.
     comments: bool = False
@@ -117,7 +121,8 @@ def events_of(script: Script, body: Mapping[str, Any]) -> list[bytes]:
             data.append("[DONE]")
     end = script.line_end
     before = f": comment{end}event: message{end}id: 7{end}retry: 10{end}" if script.comments else ""
-    return [f"{before}data: {one}{end}{end}".encode() for one in data]
+    data_field = "data: " if script.space else "data:"
+    return [f"{before}{data_field}{one}{end}{end}".encode() for one in data]
 
 
 def _usages(script: Script, body: Mapping[str, Any]) -> list[Any]:

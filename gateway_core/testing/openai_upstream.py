@@ -155,7 +155,7 @@ class OpenAIUpstream:
     ) -> None:
         """The body in its pieces, up to where the script breaks off."""
         most = min((at for at in (script.reset_at, script.close_at) if at is not None), default=None)
-        for piece in _split(pieces, script.split):
+        for piece in _split(pieces, script):
             kept = piece if most is None else piece[: most - entry["sent"]]
             if kept:
                 writer.write(b"%x\r\n%b\r\n" % (len(kept), kept) if chunked else kept)
@@ -181,13 +181,18 @@ class OpenAIUpstream:
         return True
 
 
-def _split(pieces: list[bytes], size: int | None) -> Iterator[bytes]:
-    if size is None:
+def _split(pieces: list[bytes], script: Script) -> Iterator[bytes]:
+    """The body in the writes that the script wants."""
+    if script.split is None and script.cuts is None:
         yield from pieces
         return
     whole = b"".join(pieces)
-    for at in range(0, len(whole), size):
-        yield whole[at : at + size]
+    ends = script.cuts if script.cuts is not None else range(script.split or 1, len(whole), script.split or 1)
+    begin = 0
+    for end in (*ends, len(whole)):
+        if end > begin:
+            yield whole[begin:end]
+            begin = end
 
 
 def _head(status: int, headers: dict[str, str]) -> bytes:
