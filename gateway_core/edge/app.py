@@ -9,9 +9,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway_core.edge import api_chat
 from gateway_core.edge.access import Access
 from gateway_core.edge.chat import ChatEndpoint
+from gateway_core.edge.direct import DirectExchange
 from gateway_core.edge.documentation import DocumentationEndpoints
 from gateway_core.edge.endpoints import core_endpoints
-from gateway_core.edge.errors import render
+from gateway_core.edge.errors import Headers, render
 from gateway_core.edge.guard import Addresses, ClientGone
 from gateway_core.edge.host import REQUEST_ID, Host
 from gateway_core.edge.routing import RouteInfo, build_router
@@ -30,7 +31,7 @@ DRAINING_RETRY_SECONDS = 5
 class App:
     """One gateway as an ASGI application. Its lifespan is the gateway's."""
 
-    def __init__(self, host: Host, chat: ASGIApp, router: ASGIApp, routes: tuple[RouteInfo, ...]) -> None:
+    def __init__(self, host: Host, chat: ChatEndpoint, router: ASGIApp, routes: tuple[RouteInfo, ...]) -> None:
         self._host = host
         self._chat = chat
         self._router = router
@@ -68,30 +69,29 @@ class App:
 
         try:
             await self._route(scope, receive, answer)
-        except GatewayError as error:
-            refusal = error
-        except (ClientGone, ClientDisconnect):
-            return
-        except StoreError:
-            log.exception("the store could not be used")
-            refusal = InternalError("The store cannot be used at the moment.", retry_after=DRAINING_RETRY_SECONDS)
-        except Exception:
-            log.exception("a request failed")
-            refusal = InternalError("The gateway failed; its log says why, under this request's id.")
-        else:
-            return
-        if started:
-            log.error("a request failed after its answer had begun: %s", refusal.code)
-            return  # the server sees an answer without an end, and hangs up
-        self._failures.note(self._addresses.client(scope), refusal.status)
-        await self._refuse(refusal, identifier, answer)
+        except Exception as error:  # noqa: BLE001  # whatever failed, its caller is told of it
+            refusal = _refusal(error, started=started)
+            if refusal is not None:
+                self._failures.note(self._addresses.client(scope), refusal.status)
+                await self._refuse(refusal, identifier, answer)
+
+    async def call(self, exchange: DirectExchange) -> None:
+        """One call that came over our own server, without ASGI in between."""
+        current_request.set(exchange.request_id)
+        try:
+            if self._host.draining or self._failures:
+                self._check(self._addresses.of(exchange.peer, exchange.headers))
+            await self._chat.serve(exchange)
+        except Exception as error:  # noqa: BLE001  # as above
+            refusal = _refusal(error, started=exchange.started)
+            if refusal is not None:
+                self._failures.note(self._addresses.of(exchange.peer, exchange.headers), refusal.status)
+                await exchange.refuse(*self._rendered(refusal, exchange.request_id))
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if self._host.draining and path not in HEALTH:
-            raise InternalError("The gateway is shutting down; try again.", retry_after=DRAINING_RETRY_SECONDS)
-        if self._failures and path not in HEALTH:
-            self._failures.check(self._addresses.client(scope))
+        if path not in HEALTH and (self._host.draining or self._failures):
+            self._check(self._addresses.client(scope))
         await self._endpoint(scope, receive, send)
 
     async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,11 +100,21 @@ class App:
         else:
             await self._router(scope, receive, send)
 
-    async def _refuse(self, error: GatewayError, identifier: str, send: Send) -> None:
+    def _check(self, address: str) -> None:
+        """Refuses before anything else: while the gateway stops, and whoever fails too often."""
+        if self._host.draining:
+            raise InternalError("The gateway is shutting down; try again.", retry_after=DRAINING_RETRY_SECONDS)
+        self._failures.check(address)
+
+    def _rendered(self, error: GatewayError, identifier: str) -> tuple[int, Headers, bytes]:
         status, headers, body = render(error, identifier, self._server)
         if status == 413:
             # What is left of the body is not worth the reading.
             headers.append((b"connection", b"close"))
+        return status, headers, body
+
+    async def _refuse(self, error: GatewayError, identifier: str, send: Send) -> None:
+        status, headers, body = self._rendered(error, identifier)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -119,6 +129,24 @@ class App:
         await receive()
         await self._host.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _refusal(error: Exception, *, started: bool) -> GatewayError | None:
+    """What is told of a request that failed; None where nobody can be told: then the server hangs up."""
+    if isinstance(error, (ClientGone, ClientDisconnect)):
+        return None
+    if isinstance(error, GatewayError):
+        refusal = error
+    elif isinstance(error, StoreError):
+        log.error("the store could not be used", exc_info=error)
+        refusal = InternalError("The store cannot be used at the moment.", retry_after=DRAINING_RETRY_SECONDS)
+    else:
+        log.error("a request failed", exc_info=error)
+        refusal = InternalError("The gateway failed; its log says why, under this request's id.")
+    if started:
+        log.error("a request failed after its answer had begun: %s", refusal.code)
+        return None
+    return refusal
 
 
 def build_app(host: Host) -> App:

@@ -28,19 +28,22 @@ class Addresses:
         self._trusted = tuple(_network(text) for text in trusted)
 
     def client(self, scope: Scope) -> str:
-        """The address of the client behind every trusted proxy; "" on a socket that has none.
+        """The address of the client behind every trusted proxy; "" on a socket that has none."""
+        client = scope.get("client")
+        return self.of(client[0] if client else "", scope["headers"])
+
+    def of(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """The same, of the socket's other end and a request's headers.
 
         Each trusted proxy appended the address that it saw, so the entries are read from the right: the first one
         that is no trusted proxy's is the client, and whatever stands left of it is what the client made up.
         """
-        client = scope.get("client")
-        peer = client[0] if client else ""
         if not self._trusted:
             return peer.removeprefix("::ffff:") if peer.startswith("::ffff:") else peer
         address = _parse(peer)
         if address is None:
             return peer
-        for entry in _forwarded(scope["headers"]):
+        for entry in _forwarded(headers):
             if not self._is_trusted(address):
                 break
             hop = _parse(entry)

@@ -1,8 +1,8 @@
 """The gateway as the edge sees it."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
@@ -15,8 +15,21 @@ from gateway_core.route_health import Health
 from gateway_core.services import Services
 from gateway_core.tokens import Tokens
 
+if TYPE_CHECKING:
+    from gateway_core.edge.direct import DirectExchange
+
 CONNECTION = "spl.connection"
 """Where our server puts the connection among a scope's extensions."""
+
+
+class Application(Protocol):
+    """The ASGI application, and its way in for calls that come over our own server."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the lifespan."""
+
+    async def call(self, exchange: "DirectExchange") -> None:
+        """One call, without ASGI in between."""
 
 
 class Host(Protocol):
@@ -51,7 +64,7 @@ class Host(Protocol):
         """A call is over."""
 
     @property
-    def app(self) -> ASGIApp:
+    def app(self) -> Application:
         """The application itself."""
 
     async def drain(self) -> None:

@@ -7,12 +7,14 @@ import asyncio
 import http
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway_core.config import ServerConfig
+from gateway_core.delivery import Taken
+from gateway_core.edge.direct import DirectExchange
 from gateway_core.edge.errors import render
 from gateway_core.edge.host import CONNECTION
 from gateway_core.edge.tcp import sent_and_acknowledged
@@ -85,9 +87,22 @@ class OneWrite:
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. `server` is the configuration, everything else uvicorn's own."""
 
-    def __init__(self, server: ServerConfig, **arguments: Any) -> None:
+    cycle: RequestResponseCycle | DirectExchange  # type: ignore[assignment]  # of a direct one only what both have is used
+
+    def __init__(
+        self,
+        server: ServerConfig,
+        direct: tuple[bytes, Callable[[DirectExchange], Awaitable[None]]],
+        **arguments: Any,
+    ) -> None:
         super().__init__(**arguments)
         self._server_config = server
+        #: The target of a POST that is served without ASGI, and who serves it.
+        self._direct_target, self._call = direct
+        self._id_header = f"{server.header_prefix}request-id".lower().encode()
+        self.peer = ""
+        self._defaults: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
         # The sweep comes up to SWEEP_SECONDS late: taken off here, so that the limit holds.
         self._patience = max(server.request_timeout - SWEEP_SECONDS, SWEEP_SECONDS)
         self._linger_limit = max(2 * server.max_body_bytes, 4 * 1024 * 1024)
@@ -118,6 +133,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client connected; it has its time to send a request."""
         super().connection_made(transport)
+        self.peer = self.client[0] if self.client else ""
         self.deadline = self.loop.time() + self._patience
 
     def data_received(self, data: bytes) -> None:
@@ -128,14 +144,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._came += self._parsing
             if self._came > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self._refuse_head()
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn says that there always is one
+        cycle: RequestResponseCycle | DirectExchange | None = self.cycle  # uvicorn says that there always is one
         if self.deadline == math.inf and (cycle is None or cycle.response_complete):
             self.deadline = self.loop.time() + self._patience
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self.scope["extensions"] = self._extensions
+        """A request begins. Its scope is made once it is known to be wanted."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._in_head = True
         self._came = 0
         self.deadline = self.loop.time() + self._patience
@@ -147,9 +164,44 @@ class GuardedProtocol(HttpToolsProtocol):
             raise HeadTooLarge
         self._in_head, self._in_body, self._lingering = False, True, False
         self.deadline = self.loop.time() + self._patience
+        if self.url == self._direct_target and self._is_plain_post():
+            self._begin_direct()
+            return
+        url, headers, expected = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expected
+        self.scope["headers"] = headers
+        self.scope["extensions"] = self._extensions
         super().on_headers_complete()
         # The answer begins in the task that was just made, so nothing is written yet.
-        self.cycle.transport = OneWrite(self.transport, self.loop, self)  # type: ignore[assignment]  # all that a cycle uses
+        self.cycle.transport = OneWrite(self.transport, self.loop, self)  # type: ignore[union-attr]  # all that a cycle uses
+
+    def _is_plain_post(self) -> bool:
+        """Whether nothing about the request needs more than a call does: ASGI's way takes everything else."""
+        parser = self.parser
+        return (
+            parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and not self.expect_100_continue
+            and not parser.should_upgrade()
+        )
+
+    def _begin_direct(self) -> None:
+        before: RequestResponseCycle | DirectExchange | None = self.cycle
+        exchange = DirectExchange(self, self.headers, keep_alive=self.parser.should_keep_alive())
+        self.cycle = exchange
+        if before is None or before.response_complete:
+            exchange.begin_task(self._call)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]  # begun by the method below
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Begins what was waiting for the answer before it."""
+        if isinstance(cycle, DirectExchange):
+            cycle.begin_task(self._call)
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body; of a refused one, something to throw away, up to a bound."""
@@ -157,17 +209,40 @@ class GuardedProtocol(HttpToolsProtocol):
             self._discarded += len(body)
             if self._discarded > self._linger_limit:
                 self.transport.abort()
-        super().on_body(body)
+        cycle = self.cycle
+        if isinstance(cycle, DirectExchange):
+            if not cycle.response_complete:
+                cycle.came(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole: from now on it is waiting for us."""
         self._in_body = self._lingering = False
         self.deadline = math.inf
-        super().on_message_complete()
+        cycle = self.cycle
+        if isinstance(cycle, DirectExchange):
+            cycle.whole()
+        else:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The answer is out; where the request is not whole, its rest is awaited for a moment."""
         super().on_response_complete()
+        self._linger()
+
+    def answered(self) -> None:
+        """The same, of a direct one. An idle connection is the sweep's to close: no timer is set for it."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            elif self.deadline == math.inf:
+                self.deadline = self.loop.time() + self.timeout_keep_alive
+        self._linger()
+
+    def _linger(self) -> None:
         if self._in_body:
             self._lingering, self._discarded = True, 0
             self.deadline = self.loop.time() + LINGER_SECONDS
@@ -175,7 +250,25 @@ class GuardedProtocol(HttpToolsProtocol):
     def _head_size(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
 
-    # ------------------------------------------------------------ what became of what went out
+    # ------------------------------------------------------------ what goes out, and what became of it
+
+    def write(self, data: bytes) -> bool:
+        """Gives a part of an answer to the transport; False where it is closing: what is written then may still be
+        sent, or not, so nothing is."""
+        if self.transport.is_closing():
+            return False
+        self.written += len(data)
+        self.transport.write(data)
+        return True
+
+    def common_headers(self, request_id: str) -> bytes:
+        """The lines that each of our answers has: the server's own, and the request's id under both its names."""
+        defaults = self.server_state.default_headers
+        if defaults is not self._defaults:  # the server makes new ones once a second, for the date
+            self._defaults = defaults
+            self._default_lines = b"".join([b"%b: %b\r\n" % header for header in defaults])
+        name = request_id.encode()
+        return b"%b%b: %b\r\nx-request-id: %b\r\n" % (self._default_lines, self._id_header, name, name)
 
     def is_closing(self) -> bool:
         """Whether the client can be told anything more."""
@@ -209,6 +302,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if not closing:
             self.transport.abort()
 
+    def hang_up_after(self, before: int) -> Taken:
+        """The same, and what became of what was written; `before`: the bytes that earlier answers had."""
+        self.hang_up()
+        return Taken(self.taken, None if self.acknowledged is None else max(0, self.acknowledged - before))
+
     def eof_received(self) -> None:
         """The client says no more. A call that is under way is cut: nothing more of it is sent. What is settled, and
         waits to be taken, still is."""
@@ -217,7 +315,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. Its socket is still there, and knows what it has sent."""
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle: RequestResponseCycle | DirectExchange | None = self.cycle
         if cycle is not None and not cycle.response_complete:
             self._look_at_socket()
         self._gone = True

@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from gateway_core.config import ServerConfig
+from gateway_core.edge.app import CHAT
 from gateway_core.edge.host import Host
 from gateway_core.edge.protocol import SWEEP_SECONDS, GuardedProtocol
 from gateway_core.errors import ConfigError
@@ -124,7 +125,8 @@ class _Server(uvicorn.Server):
         self._home = home
         self._listener = listener
         self._announce = announce
-        protocol: Any = partial(GuardedProtocol, gateway.services.config.server)
+        direct = (CHAT.encode(), gateway.app.call)
+        protocol: Any = partial(GuardedProtocol, gateway.services.config.server, direct)
         super().__init__(
             uvicorn.Config(
                 gateway.app,
