@@ -1,0 +1,30 @@
+"""`spl console`: a way in for whoever has the command line and no key at hand."""
+
+from typing import Any
+
+import click
+
+_PATH = "/v1/console/links"
+
+
+@click.group(short_help="Sign in to the console.")
+def console() -> None:
+    """The console in a browser."""
+
+
+@console.command(short_help="Print a link that signs in once.")
+@click.pass_obj
+def login(target: Any) -> None:
+    """Print a link to the console that signs in once, within five minutes.
+
+    It signs in as the bearer that the command has: the operator of the home, or with --url the key in
+    SYNCROPEL_API_KEY, which needs the scope `owner`.
+
+    \b
+    Example:
+      spl console login
+    """
+    made = target.run(lambda api: api.post(_PATH, {}), server_for="a link to the console")
+    click.echo(made["url"])
+    if click.get_text_stream("stdout").isatty():
+        click.echo("Open it in a browser within five minutes; it works once.", err=True)

@@ -1,0 +1,108 @@
+"""The first page: what needs attention, what is left, and what today was like."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from gateway_core.store_ports import MonthTotals, UsageRow
+from gateway_core.types import Account, Key, Subscription
+from spl_console.page import Page, Visit
+from spl_console.render import thousandths
+from spl_console.times import day_of
+
+_DAYS = 14
+_SOON_MS = 7 * 86_400_000
+_NEARLY = 800
+"""Thousandths of a cap from which on it is worth a word."""
+
+
+class Concern(msgspec.Struct, frozen=True):
+    """One thing that needs attention, and where to see to it."""
+
+    kind: str
+    text: str
+    path: str
+    act: str
+
+
+async def show(visit: Visit) -> Response:
+    """What a key may see of its account: for an owner's all of it."""
+    directory = visit.services.store.directory
+    account = await directory.account(visit.principal.account_id)
+    if account is None or not visit.may("owner"):
+        return visit.render("overview_key.html", principal=visit.principal, account=account)
+    return visit.render("overview.html", account=account, **await _month(visit, account), **await _days(visit, account))
+
+
+async def _month(visit: Visit, account: Account) -> dict[str, Any]:
+    store = visit.services.store
+    today = day_of(visit.now_ms)
+    totals = await store.ledger.month(account.id, today[:7])
+    subscription = account.subscription
+    keys = await store.directory.keys(account.id)
+    alive = [key for key in keys if key.revoked_at is None and not (key.expires_at and key.expires_at <= visit.now_ms)]
+    cap = _cap(account, subscription)
+    spent = totals.settled + totals.held
+    return {
+        "totals": totals,
+        "month": today[:7],
+        "subscription": subscription,
+        "cap": cap,
+        "alive": len(alive),
+        "concerns": [
+            *_of_subscription(subscription),
+            *_of_money(totals, cap, spent),
+            *_of_keys(alive, visit.now_ms),
+        ],
+    }
+
+
+async def _days(visit: Visit, account: Account) -> dict[str, Any]:
+    """The last fortnight by day, and today."""
+    today = date.fromisoformat(day_of(visit.now_ms))
+    first = today - timedelta(days=_DAYS - 1)
+    rows = await visit.services.store.reports.totals(account.id, first.isoformat(), today.isoformat(), ("day",))
+    found: dict[str, UsageRow] = {row.day: row for row in rows}
+    days = [(first + timedelta(days=each)).isoformat() for each in range(_DAYS)]
+    return {
+        "today": found.get(today.isoformat()),
+        "days": [(each, found[each].charge if each in found else 0) for each in days],
+        "calls": sum(row.calls for row in rows),
+    }
+
+
+def _cap(account: Account, subscription: Subscription | None) -> int | None:
+    if subscription is not None and subscription.status == "active" and subscription.cap is not None:
+        return subscription.cap
+    return account.cap
+
+
+def _of_subscription(subscription: Subscription | None) -> list[Concern]:
+    if subscription is None or subscription.status == "active":
+        return []
+    said = "is suspended: calls that it pays for are refused" if subscription.status == "suspended" else "is cancelled"
+    return [Concern("bad", f"Your subscription to {subscription.plan} {said}.", "/subscription", "Subscription")]
+
+
+def _of_money(totals: MonthTotals, cap: int | None, spent: int) -> list[Concern]:
+    if cap is not None and spent >= cap:
+        return [Concern("bad", "This month's cap is reached: calls are refused.", "/subscription", "See the month")]
+    if cap is not None and thousandths(spent, cap) >= _NEARLY:
+        share = thousandths(spent, cap) // 10
+        return [Concern("warn", f"{share} % of this month's cap is spent.", "/subscription", "See the month")]
+    if totals.credit_granted and totals.credit_used >= totals.credit_granted:
+        said = "This month's credit is used up; further calls are charged as overage."
+        return [Concern("warn", said, "/subscription", "See the month")]
+    return []
+
+
+def _of_keys(alive: list[Key], now_ms: int) -> list[Concern]:
+    if not alive:
+        return [Concern("plain", "There is no key that works yet.", "/keys#mint", "Mint the first one")]
+    ending = [key for key in alive if key.expires_at is not None and key.expires_at - now_ms < _SOON_MS]
+    return [Concern("warn", f"The key {key.name} expires within a week.", "/keys", "API keys") for key in ending]
+
+
+PAGES = (Page("GET", "", "inference", show, "What needs attention, what is left, and today."),)
