@@ -79,7 +79,7 @@ class StreamedChoice:
     def pass_on(self, choice: ChunkChoice) -> bool:
         """Whether its part of an event is as OpenAI writes it, and is noted."""
         delta, reason = choice.delta, choice.finish_reason
-        if choice.index is None or delta is None or _odd_texts(delta):
+        if choice.index is None or delta is None or reason is UNSET or _odd_texts(delta):
             return False
         if delta.role != (None if self.begun else "assistant"):
             return False

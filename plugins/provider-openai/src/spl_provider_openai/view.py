@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 
 class Function(Struct):
@@ -57,7 +57,8 @@ class ChunkChoice(Struct):
 
     delta: Message | None = None
     index: int | None = None
-    finish_reason: str | None = None
+    #: Absent is not null: OpenAI always says which.
+    finish_reason: str | UnsetType | None = UNSET
     usage: Any = None
 
 
