@@ -1,6 +1,14 @@
 """The pytest plugin that comes with the gateway: its hooks and fixtures, each from a module of its own."""
 
+from gateway_core.testing.gemini_fixture import gemini_upstream, gemini_upstream_process
 from gateway_core.testing.needs import pytest_configure, pytest_runtest_setup
 from gateway_core.testing.openai_fixture import openai_upstream, openai_upstream_process
 
-__all__ = ["openai_upstream", "openai_upstream_process", "pytest_configure", "pytest_runtest_setup"]
+__all__ = [
+    "gemini_upstream",
+    "gemini_upstream_process",
+    "openai_upstream",
+    "openai_upstream_process",
+    "pytest_configure",
+    "pytest_runtest_setup",
+]

@@ -1,0 +1,85 @@
+"""JSON Schemas as `parametersJsonSchema` and `responseJsonSchema` take them: nearly as they are."""
+
+from typing import Any
+
+from gateway_core.errors import InvalidRequest
+from spl_provider_gemini.given import Json
+from spl_provider_gemini.schemas import ANNOTATIONS, MAX_NODES, SILENT, describe, merged, note, target, too_large
+
+_AS_THEY_ARE = ANNOTATIONS | {"type", "enum", "required", "additionalProperties", "$id", "$anchor", "propertyOrdering"}
+_MAPS = {"properties": "properties", "$defs": "$defs", "definitions": "$defs"}
+_HOLDING = frozenset({*_MAPS, "items", "anyOf", "oneOf", "prefixItems"})
+
+
+def json_schema(schema: Json, param: str) -> Json:
+    """The schema with only the keywords that the API documents. References stay references."""
+    root = schema
+    if isinstance(ref := schema.get("$ref"), str) and isinstance(found := target(schema, ref), dict):
+        # The root of a function's parameters must be an object itself, and no reference to one.
+        root = {**{name: value for name, value in schema.items() if name != "$ref"}, **found}
+    return _Conversion(param).schema(root)
+
+
+class _Conversion:
+    """One conversion, with the number of its nodes."""
+
+    def __init__(self, param: str) -> None:
+        self._param = param
+        self._nodes = 0
+
+    def schema(self, schema: Json) -> Json:
+        """One schema and all in it."""
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise too_large(self._param)
+        out: Json = {}
+        notes: list[str] = []
+        for name, value in schema.items():
+            if name in _AS_THEY_ARE:
+                out[name] = value
+            elif name in _HOLDING:
+                self._inner(out, name, value)
+            elif name not in SILENT:
+                notes.append(note(name, value))
+        if "const" in schema:
+            out.setdefault("enum", [schema["const"]])
+        if isinstance(parts := schema.get("allOf"), list):
+            out = self._all_of(out, parts)
+        if notes:
+            describe(out, notes)
+        if isinstance(ref := schema.get("$ref"), str):
+            return _refer(out, ref.replace("#/definitions/", "#/$defs/"))
+        return out
+
+    def _inner(self, out: Json, name: str, value: Any) -> None:
+        """A keyword that has schemas in it."""
+        if isinstance(value, dict) and name in _MAPS:
+            out.setdefault(_MAPS[name], {}).update({key: self._any(child) for key, child in value.items()})
+        elif isinstance(value, list):
+            out[name] = [self._any(child) for child in value]
+        else:
+            out[name] = self._any(value)
+
+    def _any(self, schema: Any) -> Any:
+        """What stands where a schema does: true and false say that anything, or nothing, is right."""
+        return self.schema(schema) if isinstance(schema, dict) else schema
+
+    def _all_of(self, out: Json, parts: list[Any]) -> Json:
+        """Several schemas that hold together are one."""
+        converted = [self.schema(part) for part in parts if isinstance(part, dict)]
+        for part in converted:
+            if "$ref" in part and len(converted) > 1:
+                raise InvalidRequest(
+                    f"{self._param}: allOf with a $ref beside other schemas is not supported with this model.",
+                    param=self._param,
+                )
+            out = merged(part, out)
+        ref = out.pop("$ref", None)
+        return out if ref is None else _refer(out, ref)
+
+
+def _refer(beside: Json, ref: str) -> Json:
+    """A reference may have nothing next to it but keywords with a dollar: what it has goes around it."""
+    if all(name.startswith("$") for name in beside):
+        return {**beside, "$ref": ref}
+    return {**beside, "anyOf": [*beside.get("anyOf", ()), {"$ref": ref}]}

@@ -1,0 +1,191 @@
+"""JSON Schemas in the API's own dialect of OpenAPI, as `parameters` and `responseSchema` take them.
+
+References are inlined, each schema has one type, only strings are enumerated.
+"""
+
+from typing import Any
+
+from gateway_core.errors import InvalidRequest
+from spl_provider_gemini.given import Json
+from spl_provider_gemini.schemas import ANNOTATIONS, MAX_NODES, SILENT, describe, merged, note, target, too_large
+
+_DEEPEST = 2
+"""How often a schema may stand inside itself before it is cut short."""
+
+_LONGEST_CHAIN = 8
+_TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
+_FORMATS = {
+    "string": frozenset({"date-time", "enum"}),
+    "number": frozenset({"float", "double"}),
+    "integer": frozenset({"int32", "int64"}),
+}
+_WORDS = frozenset({"title", "description", "default"})
+_ROOT_ONLY = frozenset({"$defs", "definitions"})
+
+
+def openapi_schema(schema: Json, param: str) -> Json:
+    """The schema in the API's own dialect. Raises InvalidRequest where a reference leads nowhere, or too far."""
+    return _Conversion(schema, param).schema(schema, ())
+
+
+class _Conversion:
+    """One conversion: the root that references are of, and the number of its nodes."""
+
+    def __init__(self, root: Json, param: str) -> None:
+        self._root = root
+        self._param = param
+        self._nodes = 0
+
+    def schema(self, schema: Any, inside: tuple[str, ...]) -> Json:
+        """One schema and all in it; `inside`: the references that it is in."""
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise too_large(self._param)
+        if not isinstance(schema, dict):
+            return {"type": "STRING"}  # true: anything
+        if isinstance(ref := schema.get("$ref"), str):
+            return self._reference(schema, ref, inside)
+        if isinstance(parts := schema.get("allOf"), list):
+            together: Json = {name: value for name, value in schema.items() if name != "allOf"}
+            for part in parts:
+                together = merged(self._followed(part), together)
+            return self.schema(together, inside)
+        for name in ("anyOf", "oneOf"):
+            if isinstance(choices := schema.get(name), list) and choices:
+                return self._choice(schema, name, choices, inside)
+        if isinstance(schema.get("type"), list):
+            return self._several_types(schema, inside)
+        return self._plain(schema, inside)
+
+    def _followed(self, part: Any) -> Json:
+        """A part of an allOf, its references resolved as far as they go."""
+        for _ in range(_LONGEST_CHAIN):
+            if not isinstance(part, dict):
+                return {}
+            if not isinstance(ref := part.get("$ref"), str):
+                return part
+            part = target(self._root, ref)
+        return {}
+
+    def _reference(self, schema: Json, ref: str, inside: tuple[str, ...]) -> Json:
+        found = target(self._root, ref)
+        if not isinstance(found, dict):
+            raise InvalidRequest(f"{self._param}: the reference {ref[:100]!r} leads nowhere.", param=self._param)
+        own = {name: value for name, value in schema.items() if name != "$ref"}
+        if inside.count(ref) < _DEEPEST:
+            return self.schema({**found, **own}, (*inside, ref))
+        kind = found.get("type")
+        cut: Json = {name: value for name, value in {**found, **own}.items() if name in _WORDS}
+        return self._plain({**cut, "type": kind if isinstance(kind, str) else "object"}, inside)
+
+    def _choice(self, schema: Json, name: str, choices: list[Any], inside: tuple[str, ...]) -> Json:
+        """anyOf stands alone here: what stood beside it goes into each alternative."""
+        words: Json = {key: value for key, value in schema.items() if key in _WORDS}
+        beside: Json = {key: value for key, value in schema.items() if key != name and key not in _WORDS | _ROOT_ONLY}
+        real = [one for one in choices if not _is_null(one)]
+        nullable: Json = {"nullable": True} if len(real) < len(choices) else {}
+        if not real:
+            return {"type": "STRING", "nullable": True, **words}
+        kept = [merged(self._followed(one), beside) if beside else one for one in real]
+        if len(kept) == 1:
+            only = kept[0] if isinstance(kept[0], dict) else {}
+            return {**self.schema({**only, **words}, inside), **nullable}
+        converted = [self.schema(one, inside) for one in kept]
+        if isinstance(text := words.get("description"), str):
+            describe(converted[0], [text])
+        return {"anyOf": converted, **nullable}
+
+    def _several_types(self, schema: Json, inside: tuple[str, ...]) -> Json:
+        types = [kind for kind in schema["type"] if kind != "null"]
+        nullable: Json = {"nullable": True} if len(types) < len(schema["type"]) else {}
+        if not types:
+            return {**self._plain({**schema, "type": "string"}, inside), **nullable}
+        if len(types) == 1:
+            return {**self._plain({**schema, "type": types[0]}, inside), **nullable}
+        return {"anyOf": [self._plain({**schema, "type": kind}, inside) for kind in types], **nullable}
+
+    def _plain(self, schema: Json, inside: tuple[str, ...]) -> Json:
+        """A schema of one type."""
+        kind = schema.get("type")
+        if kind == "null":
+            return {"type": "STRING", "nullable": True}
+        values = [schema["const"]] if "const" in schema else schema.get("enum")
+        if kind not in _TYPES:
+            kind = _type_of(schema, values)
+        out: Json = {"type": kind.upper()}
+        notes: list[str] = []
+        for name, value in schema.items():
+            if name in ANNOTATIONS and (name != "format" or value in _FORMATS.get(kind, ())):
+                out[name] = value
+            elif name not in SILENT:
+                notes.append(note(name, value))
+        if isinstance(values, list):
+            _enumerate(out, kind, values, notes)
+        if kind == "object":
+            self._object(out, schema, inside)
+        elif kind == "array":
+            self._array(out, schema, inside, notes)
+        if notes:
+            describe(out, notes)
+        return out
+
+    def _object(self, out: Json, schema: Json, inside: tuple[str, ...]) -> None:
+        properties = schema.get("properties")
+        if not isinstance(properties, dict) or not properties:
+            return
+        out["properties"] = {name: self.schema(child, inside) for name, child in properties.items()}
+        required = schema.get("required")
+        if isinstance(required, list) and (there := [name for name in required if name in properties]):
+            out["required"] = there
+
+    def _array(self, out: Json, schema: Json, inside: tuple[str, ...], notes: list[str]) -> None:
+        """An array needs items, be it of what its places may be."""
+        items, places = schema.get("items"), schema.get("prefixItems")
+        if isinstance(items, dict) and items:
+            out["items"] = self.schema(items, inside)
+        elif isinstance(places, list) and places:
+            distinct: list[Json] = []
+            for place in places:
+                one = self.schema(place, inside)
+                if one not in distinct:
+                    distinct.append(one)
+            out["items"] = distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
+        else:
+            out["items"] = {"type": "STRING"}
+        if places:
+            notes.append(note("prefixItems", places))
+
+
+def _enumerate(out: Json, kind: str, values: list[Any], notes: list[str]) -> None:
+    """Only strings can be listed; other values are told of."""
+    if None in values:
+        out["nullable"] = True
+        values = [value for value in values if value is not None]
+    if kind == "string" and values and all(isinstance(value, str) and value for value in values):
+        out["enum"] = values
+    elif values:
+        notes.append(note("enum", values))
+
+
+def _is_null(schema: Any) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    return schema.get("type") == "null" or ("const" in schema and schema["const"] is None)
+
+
+def _type_of(schema: Json, values: Any) -> str:
+    """The type of a schema that names none."""
+    if "properties" in schema:
+        return "object"
+    if "items" in schema or "prefixItems" in schema:
+        return "array"
+    if isinstance(values, list) and values:
+        kinds = {type(value) for value in values if value is not None}
+        if kinds == {bool}:
+            return "boolean"
+        if kinds == {int}:
+            return "integer"
+        if kinds and kinds <= {int, float}:
+            return "number"
+        return "string"
+    return "string" if schema.keys() & {"pattern", "minLength", "maxLength", "format"} else "object"

@@ -1,0 +1,144 @@
+"""The provider: one HTTP request a call, plain or streamed, and what has to be had and kept around it."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+from gateway_core.errors import ProviderFault, Unavailable
+from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
+from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from spl_provider_gemini.completion import decode_completion
+from spl_provider_gemini.faults import fault
+from spl_provider_gemini.given import Given
+from spl_provider_gemini.messages import unsigned_ids
+from spl_provider_gemini.parts import links_in
+from spl_provider_gemini.request import encode_request
+from spl_provider_gemini.rules import ModelRules, rules_of
+from spl_provider_gemini.settings import GeminiSettings, address, endpoint, headers
+from spl_provider_gemini.stream import StreamDecoder
+
+_ERROR_BYTES = 256 * 1024
+_KEY = "thought signature "
+"""Before a call's id in the memory: what another kind of provider kept under the same id is none of ours."""
+
+
+class GeminiProvider:
+    """The Gemini API under one name. Raises ConfigError where its settings cannot work."""
+
+    def __init__(self, settings: GeminiSettings, parts: ProviderParts) -> None:
+        self.name = name = parts.name
+        self._settings = settings
+        self._api_key = parts.api_key if isinstance(parts.api_key, str) else None
+        self._upstream = parts.upstream
+        self._media = parts.media
+        self._memory = parts.memory
+        self._base = endpoint(name, settings.base_url)
+        self._headers = headers(name, settings, self._api_key)
+        # One entry a configured route.
+        self._rules: dict[str, ModelRules] = {}
+
+    async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
+        """One plain answer."""
+        response, renamed = await self._send(request, route, output_limit, stream=False)
+        try:
+            completion, signatures = decode_completion(await response.read(), request.choices, renamed)
+        finally:
+            await response.close()
+        if signatures:
+            await self._keep(request, signatures)
+        return completion
+
+    async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
+        """Starts a streamed answer: it was accepted when this returns."""
+        response, renamed = await self._send(request, route, output_limit, stream=True)
+        kind = response.headers.get("content-type", "text/event-stream")
+        if not kind.lower().startswith("text/event-stream"):
+            try:
+                if "json" in kind.lower():
+                    decode_completion(await response.read(), 1, renamed)  # most often an error, and raises as that
+                raise Unavailable("answered a request for a stream with something else")
+            finally:
+                await response.close()
+        return self._events(response, request, renamed)
+
+    def tokenizer(self, model: str) -> str | None:
+        """None: no vocabulary of these models is published."""
+        del model
+        return None
+
+    async def _send(
+        self, request: ChatRequest, route: Route, output_limit: int | None, *, stream: bool
+    ) -> tuple[UpstreamResponse, Mapping[str, str]]:
+        """Sends it; an answer other than 200 is raised as the fault that it is."""
+        given = await self._given(request, route.model)
+        body, renamed = encode_request(request, given, output_limit)
+        response = await self._upstream.send(
+            UpstreamRequest(
+                url=address(self._base, route.model, stream=stream),
+                headers=self._headers,
+                body=body,
+                deadlines=route.deadlines,
+            )
+        )
+        if response.status == 200:
+            return response, renamed
+        try:
+            text = await response.read(_ERROR_BYTES)
+        except ProviderFault:
+            text = b""  # the status says enough
+        finally:
+            await response.close()
+        raise fault(response.status, text, response.retry_after, self._api_key)
+
+    async def _given(self, request: ChatRequest, model: str) -> Given:
+        rules = self._rules.get(model)
+        if rules is None:
+            rules = self._rules[model] = rules_of(model, self._settings.models)
+        links = links_in(request.body["messages"], self._settings.google_fetches) if request.media else []
+        signatures: dict[str, str] = {}
+        if rules.signatures != "none" and (ids := unsigned_ids(request.body["messages"])):
+            kept = await self._memory.recall(request.account_id, [_KEY + call for call in ids])
+            signatures = {key.removeprefix(_KEY): value.decode() for key, value in kept.items()}
+        return Given(
+            model=request.model,
+            rules=rules,
+            media=await self._media.fetch(request.account_id, links) if links else {},
+            signatures=signatures,
+            google_fetches=self._settings.google_fetches,
+            include_thoughts=self._settings.include_thoughts,
+            safety=self._settings.safety,
+        )
+
+    async def _keep(self, request: ChatRequest, signatures: Mapping[str, bytes]) -> None:
+        await self._memory.keep(request.account_id, {_KEY + call: value for call, value in signatures.items()})
+
+    async def _events(
+        self, response: UpstreamResponse, request: ChatRequest, renamed: Mapping[str, str]
+    ) -> AsyncGenerator[Sequence[Chunk]]:
+        decoder = StreamDecoder(request.choices, renamed)
+        ended = False
+        try:
+            async for events in response.events():
+                chunks, fault_met = _decoded(decoder, events)
+                if decoder.signatures:
+                    await self._keep(request, decoder.signatures)
+                    decoder.signatures = {}
+                if chunks:
+                    yield chunks
+                if fault_met is not None:
+                    raise fault_met
+            last = decoder.finish()
+            ended = True
+            yield last
+        finally:
+            await response.close(finished=ended)
+
+
+def _decoded(decoder: StreamDecoder, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
+    """What one read brought: its chunks, and the fault that came after them."""
+    chunks: list[Chunk] = []
+    for data in events:
+        if data:
+            try:
+                chunks.append(decoder.decode(data))
+            except ProviderFault as met:
+                return chunks, met
+    return chunks, None

@@ -1,0 +1,58 @@
+"""How the answer is drawn, and where it ends."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway_core.errors import InvalidRequest
+from spl_provider_gemini.given import Given, Json
+
+_SAME = (
+    ("temperature", "temperature"),
+    ("top_p", "topP"),
+    ("top_k", "topK"),
+    ("presence_penalty", "presencePenalty"),
+    ("frequency_penalty", "frequencyPenalty"),
+)
+_INT32 = 2**31
+
+
+def add_sampling(config: Json, body: Mapping[str, Any], given: Given, output_limit: int | None) -> None:
+    """Adds what is in generationConfig by another name. Raises InvalidRequest for what the model cannot do."""
+    for name, theirs in _SAME:
+        if (value := body.get(name)) is not None:
+            config[theirs] = value
+    if (seed := body.get("seed")) is not None:
+        config["seed"] = seed if -_INT32 <= seed < _INT32 else seed % _INT32
+    limit = output_limit if output_limit is not None else body.get("max_completion_tokens") or body.get("max_tokens")
+    if limit is not None:
+        config["maxOutputTokens"] = limit
+    if (stop := body.get("stop")) is not None:
+        _stop(config, stop, given)
+    _several(config, body, given)
+    if any(kind != "text" for kind in body.get("modalities") or ()):
+        raise InvalidRequest(f"{given.model} answers in text only here.", param="modalities")
+    for name in given.rules.omit:
+        config.pop(name, None)
+
+
+def _stop(config: Json, stop: str | list[str], given: Given) -> None:
+    stops = [text for text in ([stop] if isinstance(stop, str) else stop) if text]
+    if len(stops) > given.rules.stops:
+        raise InvalidRequest(f"{given.model} takes at most {given.rules.stops} stop sequences.", param="stop")
+    if stops:
+        config["stopSequences"] = stops
+
+
+def _several(config: Json, body: Mapping[str, Any], given: Given) -> None:
+    """Several answers, and the probabilities of their tokens."""
+    choices = body.get("n") or 1
+    if choices > given.rules.candidates:
+        raise InvalidRequest(f"{given.model} gives at most {given.rules.candidates} answers at once.", param="n")
+    if choices > 1:
+        config["candidateCount"] = choices
+    if body.get("logprobs"):
+        if not given.rules.logprobs:
+            raise InvalidRequest(f"{given.model} gives no token probabilities.", param="logprobs")
+        config["responseLogprobs"] = True
+        if top := body.get("top_logprobs"):
+            config["logprobs"] = top

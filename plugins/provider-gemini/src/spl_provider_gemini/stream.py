@@ -1,0 +1,139 @@
+"""A stream's events as chunks: one decode and one encode each, and nothing is held back but the end.
+
+The API may say STOP in an event that is not the last one, so that the finish reasons are given when the stream ends.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw, Struct
+
+from gateway_core.errors import Unavailable
+from gateway_core.types import Chunk
+from spl_provider_gemini.answer import (
+    NONSENSE,
+    Candidate,
+    arguments_of,
+    call_id,
+    decode_answer,
+    finish_of,
+    logprobs_of,
+    signed,
+    usage_of,
+)
+from spl_provider_gemini.completion import blocked
+from spl_provider_gemini.faults import fault_inside
+from spl_provider_gemini.given import Json
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Choice(Struct):
+    """One of the answers, as far as it has come."""
+
+    calls: int = 0
+    finish: str | None = None
+
+
+class StreamDecoder:
+    """Decodes the events of one stream. `signatures` has those of the calls of the last events, by their ids: to be
+    kept, and forgotten here, before a client reads the chunks."""
+
+    def __init__(self, wanted: int, renamed: Mapping[str, str]) -> None:
+        self._wanted = wanted
+        self._renamed = renamed
+        self._choices: dict[int, _Choice] = {}
+        self._blocked = False
+        self.signatures: dict[str, bytes] = {}
+
+    def decode(self, data: bytes) -> Chunk:
+        """One event. Raises a ProviderFault where it is an error, or nonsense."""
+        try:
+            event = decode_answer(data)
+        except NONSENSE:
+            raise Unavailable("sent an event that is no generateContent response") from None
+        if event.error is not None:
+            raise fault_inside(event.error)
+        usage = None if event.usage_metadata is None else usage_of(event.usage_metadata)
+        if not event.candidates:
+            self._blocked = self._blocked or blocked(event)
+            return Chunk(usage=usage)
+        texts: list[str] = []
+        if len(event.candidates) == 1:
+            pieces = self._candidate(event.candidates[0], texts)
+        else:
+            pieces = b",".join(piece for one in event.candidates if (piece := self._candidate(one, texts)))
+        return Chunk(choices=Raw(b"[" + pieces + b"]"), texts=tuple(texts), usage=usage)
+
+    def finish(self) -> list[Chunk]:
+        """The stream is over: each answer's end. Raises Unavailable where one has none."""
+        if not self._choices and self._blocked:
+            return [_end(index, "content_filter", begun=False) for index in range(self._wanted)]
+        if len(self._choices) < self._wanted or any(choice.finish is None for choice in self._choices.values()):
+            raise Unavailable("ended a stream before its answer was finished")
+        return [
+            _end(index, finish_of(choice.finish or "", called=choice.calls > 0), begun=True)
+            for index, choice in self._choices.items()
+        ]
+
+    def _candidate(self, candidate: Candidate, texts: list[str]) -> bytes:
+        """What one answer gains by the event, as a choice; b"" for nothing."""
+        index = candidate.index or 0
+        choice = self._choices.get(index)
+        role = b""
+        if choice is None:
+            choice = self._choices[index] = _Choice()
+            role = b'"role":"assistant",'
+        if candidate.finish_reason is not None:
+            choice.finish = candidate.finish_reason
+        parts = candidate.content.parts if candidate.content is not None else None
+        if parts and len(parts) == 1 and candidate.logprobs_result is None:
+            part = parts[0]
+            text = part.text
+            if text and not part.thought and part.thought_signature is None and part.function_call is None:
+                # what nearly every event of a stream is
+                texts.append(text)
+                return b'{"index":%d,"delta":{%b"content":%b},"finish_reason":null}' % (index, role, _encode(text))
+        delta = self._delta(candidate, choice, texts)
+        logprobs = logprobs_of(candidate.logprobs_result)
+        if role:
+            delta = {"role": "assistant", **delta}
+            delta.setdefault("content", None if "tool_calls" in delta else "")
+        if not delta and logprobs is None:
+            return b""
+        said: Json = {"index": index, "delta": delta, "finish_reason": None}
+        if logprobs is not None:
+            said["logprobs"] = logprobs
+        return _encode(said)
+
+    def _delta(self, candidate: Candidate, choice: _Choice, texts: list[str]) -> Json:
+        """Whatever an event's parts may be."""
+        delta: Json = {}
+        for part in (candidate.content.parts if candidate.content is not None else None) or ():
+            signature = part.thought_signature
+            if (call := part.function_call) is not None:
+                arguments = arguments_of(call)
+                function = {"name": self._renamed.get(call.name, call.name), "arguments": arguments}
+                told: Json = {"index": choice.calls, "id": call_id(), "type": "function", "function": function}
+                if signature:
+                    told["extra_content"] = signed(signature)
+                    self.signatures[told["id"]] = signature.encode()
+                delta.setdefault("tool_calls", []).append(told)
+                choice.calls += 1
+                texts.append(arguments)
+            elif part.text is not None:
+                if part.text:
+                    field = "reasoning_content" if part.thought else "content"
+                    delta[field] = delta.get(field, "") + part.text
+                    texts.append(part.text)
+                if signature and not part.thought:
+                    delta["extra_content"] = signed(signature)
+        return delta
+
+
+def _end(index: int, reason: str, *, begun: bool) -> Chunk:
+    delta: Json = {} if begun else {"role": "assistant", "content": ""}
+    return Chunk(
+        choices=Raw(_encode([{"index": index, "delta": delta, "finish_reason": reason}])),
+        finish=True,
+    )
