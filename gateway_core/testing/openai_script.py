@@ -101,10 +101,13 @@ def _choice(index: int, script: Script, body: Mapping[str, Any]) -> dict[str, An
 
 def _tool_call(body: Mapping[str, Any], index: int) -> dict[str, Any] | None:
     """A call of the first tool, or of the named one, where tool_choice demands it."""
-    choice = body.get("tool_choice", "auto")
+    choice, tools = body.get("tool_choice", "auto"), body.get("tools", ())
+    if isinstance(choice, dict) and choice["type"] == "allowed_tools":
+        choice, tools = choice["allowed_tools"]["mode"], choice["allowed_tools"]["tools"]
     if choice in ("auto", "none"):
         return None
-    name = choice["function"]["name"] if isinstance(choice, dict) else body["tools"][0]["function"]["name"]
+    chosen = choice if isinstance(choice, dict) else tools[0]
+    name = chosen[chosen["type"]]["name"]
     return {"id": f"call_upstream{index}", "type": "function", "function": {"name": name, "arguments": '{"a": 1}'}}
 
 
