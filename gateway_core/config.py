@@ -159,6 +159,16 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
 
 
+class LongPriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a call costs, its output too, whose prompt has more than `above` tokens, cached ones included."""
+
+    above: Count
+    input: str
+    output: str
+    cached_input: str | None = None
+    cache_write: str | None = None
+
+
 class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A list price: USD per 1M tokens, as text. What is absent costs what `input` costs."""
 
@@ -168,6 +178,8 @@ class PriceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_write: str | None = None
     #: The first day (UTC) that it is valid on, "2026-01-31"; default: always.
     valid_from: str | None = None
+    #: Where long prompts cost more.
+    long: LongPriceConfig | None = None
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

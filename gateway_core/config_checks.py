@@ -145,6 +145,8 @@ def _check_price(path: KeyPath, price: PriceConfig, problems: Problems) -> None:
         text = getattr(price, name)
         if text is not None:
             _check_amount((*path, name), text, problems, per_token=True)
+        if price.long is not None and (text := getattr(price.long, name)) is not None:
+            _check_amount((*path, "long", name), text, problems, per_token=True)
     if price.valid_from is not None:
         try:
             date.fromisoformat(price.valid_from)

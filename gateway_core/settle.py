@@ -16,7 +16,7 @@ from gateway_core.dispatch import Dispatch
 from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaExceeded, StoreError
 from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import Clock
-from gateway_core.pricing import cost, worst_case
+from gateway_core.pricing import cost, rates_at, worst_case
 from gateway_core.request_policy import refuse_unpriced
 from gateway_core.store_ports import KeptAnswer, OpenCall, Store
 from gateway_core.tokens import Tokens
@@ -144,7 +144,8 @@ class Settler:
             headroom = await self._store.ledger.headroom(hold)
             if headroom is not None:
                 spare = headroom - worst_case(hold.input_tokens, 0, hold.rates)
-                limit = min(spare // (hold.rates.output * request.choices), facts.max_output_tokens)
+                output = rates_at(hold.input_tokens, hold.rates).output
+                limit = min(spare // (output * request.choices), facts.max_output_tokens)
                 if limit >= LEAST_OUTPUT:
                     hold = _resized(hold, hold.input_tokens, limit * request.choices)
         await self._store.ledger.hold(hold)

@@ -56,7 +56,7 @@ class Principal(msgspec.Struct, frozen=True):
     expires_at: int | None = None
 
 
-class Rates(msgspec.Struct, frozen=True):
+class TokenRates(msgspec.Struct, frozen=True):
     """Customer price in units a token, by class, and where it comes from.
 
     `provider_*` are the list prices that the house owes. A class that a list price does not name costs what
@@ -73,6 +73,14 @@ class Rates(msgspec.Struct, frozen=True):
     provider_cached_input: Units
     provider_cache_write: Units
     provider_output: Units
+
+
+class Rates(TokenRates, frozen=True, kw_only=True):
+    """What a model's calls cost. A prompt of more than `long_above` tokens makes the whole call cost what `long` says,
+    where that is."""
+
+    long_above: int = 0
+    long: TokenRates | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):

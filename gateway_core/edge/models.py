@@ -14,7 +14,18 @@ from gateway_core.errors import AuthError, BillingError, InvalidBearer, InvalidJ
 from gateway_core.money import Units, per_million, usd, usd_to_cent
 from gateway_core.pipeline import ENDPOINT, may_use
 from gateway_core.ports import Endpoint, Shape
-from gateway_core.types import Account, Call, ChatRequest, LimitState, ModelFacts, Principal, Rates, Terms, Usage
+from gateway_core.types import (
+    Account,
+    Call,
+    ChatRequest,
+    LimitState,
+    ModelFacts,
+    Principal,
+    Rates,
+    Terms,
+    TokenRates,
+    Usage,
+)
 
 _NOBODY = Principal(account_id="", kind="anonymous", bearer_id="", scopes=frozenset())
 
@@ -37,6 +48,17 @@ class Exact(TypedDict):
     output: str
 
 
+class LongPrice(TypedDict):
+    """What a call costs, its output too, whose prompt has more than `above` tokens."""
+
+    above: int
+    input: str
+    cached_input: str
+    cache_write: str
+    output: str
+    exact: Exact
+
+
 class Price(TypedDict):
     """What a model costs the customer, in USD per 1M tokens: rounded half up to the cent, and exactly."""
 
@@ -47,6 +69,7 @@ class Price(TypedDict):
     cache_write: str
     output: str
     exact: Exact
+    long: LongPrice | None
     price_id: str
 
 
@@ -209,11 +232,16 @@ def _price(rates: Rates) -> Price:
         "per_tokens": 1_000_000,
         **_each(rates, usd_to_cent),
         "exact": _each(rates, usd),
+        "long": None if rates.long is None else _long_price(rates.long_above, rates.long),
         "price_id": rates.price_id,
     }
 
 
-def _each(rates: Rates, shown: Callable[[Units], str]) -> Exact:
+def _long_price(above: int, rates: TokenRates) -> LongPrice:
+    return {"above": above, **_each(rates, usd_to_cent), "exact": _each(rates, usd)}
+
+
+def _each(rates: TokenRates, shown: Callable[[Units], str]) -> Exact:
     return {
         "input": shown(per_million(rates.input)),
         "cached_input": shown(per_million(rates.cached_input)),

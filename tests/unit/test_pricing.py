@@ -5,14 +5,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_core.config import PriceConfig
+from gateway_core.config import LongPriceConfig, PriceConfig
 from gateway_core.money import Units, cents, per_million, usd, usd_to_cent
-from gateway_core.pricing import FREE, cost, dated_rates, rates_of, worst_case, worst_input
-from gateway_core.types import Rates, Usage
+from gateway_core.pricing import FREE, cost, dated_rates, rates_at, rates_of, worst_case, worst_input
+from gateway_core.types import Rates, TokenRates, Usage
 
 tokens = st.integers(0, 10**7)
 units = st.integers(0, 10**9).map(Units)
-rates = st.builds(Rates, st.just("r"), st.just("1"), *[units] * 8)
+flat = st.builds(Rates, st.just("r"), st.just("1"), *[units] * 8)
+long_rates = st.builds(TokenRates, st.just("r>"), st.just("1"), *[units] * 8)
+CLASSES = TokenRates.__struct_fields__[2:]
+
+
+@st.composite
+def tiered(draw: st.DrawFn) -> Rates:
+    """Rates of a model whose long prompts cost more, class by class."""
+    short = draw(flat)
+    dearer = [Units(getattr(short, name) + draw(units)) for name in CLASSES]
+    return msgspec.structs.replace(short, long_above=draw(tokens), long=TokenRates("r>", "1", *dearer))
+
+
+rates = st.one_of(flat, tiered())
 
 
 @st.composite
@@ -51,7 +64,7 @@ def test_one_call_by_hand() -> None:
     assert spent.rates is made
 
 
-@given(usages(), rates)
+@given(usages(), flat)
 def test_the_classes_partition_the_prompt(usage: Usage, made: Rates) -> None:
     plain = usage.input - usage.cached - usage.cache_write
     by_class = [
@@ -84,6 +97,40 @@ def test_what_is_within_the_bound_never_costs_more_than_the_hold(
 def test_more_tokens_never_cost_less(usage: Usage, made: Rates, what: str, more: int) -> None:
     larger = msgspec.structs.replace(usage, **{what: getattr(usage, what) + more})
     assert cost(larger, made).charge >= cost(usage, made).charge
+
+
+@given(usages(), flat, long_rates, tokens, tokens, tokens)
+def test_a_hold_is_enough_though_long_prompts_cost_less(
+    usage: Usage, made: Rates, long: TokenRates, above: int, more_in: int, more_out: int
+) -> None:
+    made = msgspec.structs.replace(made, long_above=above, long=long)
+    assert cost(usage, made).charge <= worst_case(usage.input + more_in, usage.output + more_out, made)
+
+
+@given(usages(), tiered())
+def test_a_long_prompt_makes_the_whole_call_cost_what_long_ones_do(usage: Usage, made: Rates) -> None:
+    """All of it, and nothing of the other price; the threshold itself is still short."""
+    assert made.long is not None
+    at = rates_at(usage.input, made)
+    assert at is (made.long if usage.input > made.long_above else made)
+    bare = Rates(at.price_id, at.markup, *(getattr(at, name) for name in CLASSES))
+    spent, expected = cost(usage, made), cost(usage, bare)
+    assert (spent.charge, spent.owed, spent.rates) == (expected.charge, expected.owed, made)
+    assert rates_at(made.long_above, made) is made
+    assert rates_at(made.long_above + 1, made) is made.long
+
+
+def test_a_long_prompt_by_hand() -> None:
+    long = LongPriceConfig(100_000, "0.50", "2.50", cached_input="0.05", cache_write="0.625")
+    listed = PriceConfig("0.10", "0.50", cached_input="0.01", cache_write="0.125", valid_from="2026-10-07", long=long)
+    made = rates_of("h", listed, "1.30")
+    assert made.long is not None
+    assert (made.price_id, made.long.price_id) == ("h@2026-10-07×1.30", "h@2026-10-07>100000×1.30")
+    assert usd(cost(Usage(input=100_000, output=1000, cached=50_000), made).owed) == "0.006"
+    # 50,001 at 0.50, 50,000 cached at 0.05, 1,000 of output at 2.50: all at the long prompt's price
+    assert usd(cost(Usage(input=100_001, output=1000, cached=50_000), made).owed) == "0.0300005"
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Rates) == made
+    assert hash(made) == hash(msgspec.structs.replace(made))
 
 
 def test_free_is_nothing() -> None:

@@ -10,6 +10,7 @@ from gateway_core.config import Config
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import ConfigError
 from gateway_core.money import per_million, usd, usd_to_cent
+from gateway_core.pricing import worst_case
 from gateway_core.testing import samples
 from gateway_core.testing.plugins import configuration, load_plugins
 from gateway_core.types import Cost, Usage
@@ -92,3 +93,14 @@ async def test_a_customer_price_that_is_not_exact_stops_the_start() -> None:
 def test_a_markup_that_is_no_number_is_refused(markup: str) -> None:
     with pytest.raises(ConfigError, match=r'test\.toml: pricing: markup is a factor written as text, such as "1\.30"'):
         load_plugins({"price-book": Plugin}, {"pricing": {"markup": markup}})
+
+
+async def test_a_long_prompt_costs_what_long_ones_do_and_its_hold_is_enough() -> None:
+    listed = {"input": "0.10", "output": "0.50", "long": {"above": 100_000, "input": "0.50", "output": "2.50"}}
+    dispatch = await pricing({"m": {"price": listed}}, markup="1.30")
+    short = price(dispatch, "m", Usage(input=100_000, output=10_000))
+    long = price(dispatch, "m", Usage(input=100_001, output=10_000))
+    assert (usd(short.charge), usd(short.owed)) == ("0.0195", "0.015")
+    assert (usd(long.charge), usd(long.owed)) == ("0.09750065", "0.0750005")
+    assert short.rates == long.rates
+    assert worst_case(100_001, 10_000, short.rates) == long.charge
