@@ -3,13 +3,14 @@
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Literal, TypedDict
 from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway_core.errors import AuthError, GatewayError, InsufficientScope, InternalError, InvalidBearer, StoreError
-from gateway_core.ports import REQUEST_ID, Endpoint
+from gateway_core.ports import REQUEST_ID, Endpoint, Shape
 from gateway_core.services import Services
 from gateway_core.types import Principal
 from spl_console.assets import Assets
@@ -29,6 +30,13 @@ _WHY = {
     "owner": "This page needs a key with the scope owner: sign in with one, or ask whoever manages your keys.",
     "operator": "This page is for operators: sign in with the link that spl console login prints.",
 }
+
+
+class ConsoleLink(TypedDict):
+    """A link that signs in once, within five minutes."""
+
+    object: Literal["console_link"]
+    url: str
 
 
 class Console:
@@ -56,9 +64,16 @@ class Console:
         found = [self._endpoint(page) for page in self.pages]
         return [
             *found,
-            Endpoint("GET", self._prefix + "/assets/{digest}/{name}", "public", self._asset, "A script or a style."),
-            Endpoint("POST", "/v1/console/links", "owner", self._link, "A link that signs in to the console once."),
-            Endpoint("GET", self._prefix + "/{rest:path}", "public", self._missing, "What the console does not have."),
+            Endpoint("GET", self._prefix + "/assets/{digest}/{name}", "public", self._asset, "A file.", shape=None),
+            Endpoint(
+                "POST",
+                "/v1/console/links",
+                "owner",
+                self._link,
+                "A link that signs in to the console once.",
+                Shape(answer=ConsoleLink, statuses=(201,)),
+            ),
+            Endpoint("GET", self._prefix + "/{rest:path}", "public", self._missing, "Nothing.", shape=None),
         ]
 
     # ------------------------------------------------------------ one visit
@@ -67,7 +82,7 @@ class Console:
         async def answer(request: Request, _principal: Principal | None) -> Response:
             return await self._answer(page, request)
 
-        return Endpoint(page.method, self._prefix + page.path, "public", answer, page.summary)
+        return Endpoint(page.method, self._prefix + page.path, "public", answer, page.summary, shape=None)
 
     async def _answer(self, page: Page, request: Request) -> Response:
         """The one way to any page: who is it, may they, did they mean it, and then the page."""
@@ -95,6 +110,9 @@ class Console:
         except StoreError:
             log.exception("the store could not be used")
             return self._failure(visit, page, InternalError("The store cannot be used at the moment: try again soon."))
+        except Exception:  # a page's fault is told as a page, under the id that the log has it by
+            log.exception("a page failed: %s %s", page.method, page.path)
+            return self._failure(visit, page, InternalError("The console failed; the gateway's log says why."))
 
     def _session(self, request: Request) -> Session | None:
         token = request.cookies.get(self.cookie_name(request))

@@ -14,6 +14,8 @@ _SPANS = {"": None, "7d": "7d", "30d": "30d", "90d": "90d", "365d": "365d"}
 _SHOWN = 200
 _SCOPES = {"inference": "Call models", "owner": "Call models, manage keys and see the bill"}
 
+_UNTYPED: dict[str, Any] = {**dict.fromkeys(("name", "cap", "expires", "until", "scope"), ""), "models": []}
+
 
 async def index(visit: Visit) -> Response:
     """The keys, and the form for a new one."""
@@ -75,7 +77,7 @@ async def _index(visit: Visit, typed: dict[str, Any], error: GatewayError | None
         owner=owner,
         models=sorted(visit.services.models),
         scopes=_SCOPES,
-        typed=typed,
+        typed={**_UNTYPED, **typed},
         error=error,
     )
 
