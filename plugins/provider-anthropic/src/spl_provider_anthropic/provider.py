@@ -1,0 +1,176 @@
+"""The provider: one HTTP request an answer, plain or streamed."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from gateway_core.errors import InvalidRequest, ProviderFault, Unavailable
+from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
+from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from spl_provider_anthropic.answer import Answer, decode_answer
+from spl_provider_anthropic.faults import about_thinking, fault
+from spl_provider_anthropic.media import Fetched, to_fetch
+from spl_provider_anthropic.messages import Thoughts, recalled_ids
+from spl_provider_anthropic.models import Rules
+from spl_provider_anthropic.request import Converted, Reply, convert
+from spl_provider_anthropic.settings import AnthropicSettings, endpoint, headers
+from spl_provider_anthropic.several import all_of, merged
+from spl_provider_anthropic.stream import StreamDecoder
+from spl_provider_anthropic.thoughts import unpacked
+from spl_provider_anthropic.usage import total
+
+_ERROR_BYTES = 256 * 1024
+_encode = msgspec.json.Encoder().encode
+
+
+class AnthropicProvider:
+    """Anthropic's Messages API under one name. Raises ConfigError where its settings cannot work."""
+
+    def __init__(self, settings: AnthropicSettings, parts: ProviderParts) -> None:
+        self.name = parts.name
+        self._parts = parts
+        self._api_key = parts.api_key if isinstance(parts.api_key, str) else None
+        self._url = endpoint(parts.name, settings.base_url)
+        self._headers = headers(parts.name, settings, self._api_key)
+        self._rules = settings.rules()
+        self._most_choices = settings.most_choices
+
+    async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
+        """One plain answer, or several: each is a request of its own, and billed with the whole prompt."""
+        if request.choices == 1:
+            answers = [await self._answer(request, route, output_limit)]
+        else:
+            self._check_choices(request)
+            answers = await all_of([self._answer(request, route, output_limit) for _ in range(request.choices)])
+        return Completion(
+            choices=msgspec.Raw(_encode([answer.choice(index) for index, answer in enumerate(answers)])),
+            usage=total([answer.usage for answer in answers]),
+            texts=tuple(text for answer in answers for text in answer.texts),
+        )
+
+    async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
+        """Starts a streamed answer: it was accepted when this returns."""
+        if request.choices == 1:
+            return await self._stream(request, route, output_limit, 0)
+        self._check_choices(request)
+        streams = [self._stream(request, route, output_limit, index) for index in range(request.choices)]
+        return merged(await all_of(streams, undo=_close))
+
+    def tokenizer(self, model: str) -> str | None:
+        """None: no vocabulary of these models is published."""
+        del model
+        return None
+
+    # ------------------------------------------------------------ one answer
+
+    async def _answer(self, request: ChatRequest, route: Route, limit: int | None) -> Answer:
+        reply, response = await self._ask(request, route, limit, stream=False)
+        try:
+            answer = decode_answer(await response.read(), reply)
+        finally:
+            await response.close()
+        if answer.keep:
+            await self._parts.memory.keep(request.account_id, answer.keep)
+        return answer
+
+    async def _stream(self, request: ChatRequest, route: Route, limit: int | None, index: int) -> Chunks:
+        reply, response = await self._ask(request, route, limit, stream=True)
+        kind = response.headers.get("content-type", "text/event-stream")
+        if not kind.lower().startswith("text/event-stream"):
+            try:
+                if "json" in kind.lower():
+                    decode_answer(await response.read(), reply)  # most often it is an error, and raises as that
+                raise Unavailable("answered a request for a stream with something else")
+            finally:
+                await response.close()
+        return self._events(response, StreamDecoder(reply, index), request.account_id)
+
+    async def _events(
+        self, response: UpstreamResponse, decoder: StreamDecoder, account_id: str
+    ) -> AsyncGenerator[Sequence[Chunk]]:
+        decode = decoder.decode
+        met: ProviderFault | None = None
+        try:
+            async for events in response.events():
+                chunks: list[Chunk] = []
+                for data in events:
+                    if data:
+                        try:
+                            chunk = decode(data)
+                        except ProviderFault as failed:
+                            met = failed
+                            break
+                        if chunk is not None:
+                            chunks.append(chunk)
+                if decoder.keep:
+                    await self._parts.memory.keep(account_id, decoder.keep)
+                    decoder.keep = {}
+                if chunks:
+                    yield chunks
+                if met is not None:
+                    raise met
+                if decoder.finished:
+                    break
+            if not decoder.finished:
+                raise Unavailable("ended a stream before its answer was finished")
+        finally:
+            await response.close(finished=decoder.finished)
+
+    # ------------------------------------------------------------ one request
+
+    async def _ask(
+        self, request: ChatRequest, route: Route, limit: int | None, *, stream: bool
+    ) -> tuple[Reply, UpstreamResponse]:
+        """Converts and sends it. Where its earlier thinking is refused, it is asked again without."""
+        rules = self._rules.of(route.model)
+        links = to_fetch(request)
+        fetched: Fetched = await self._parts.media.fetch(request.account_id, links) if links else {}
+        thoughts = await self._recalled(request, rules)
+
+        def converted(*, think: bool) -> Converted:
+            return convert(
+                request, route.model, rules,
+                limit=limit, stream=stream, fetched=fetched, thoughts=thoughts, think=think,
+            )  # fmt: skip
+
+        first = converted(think=True)
+        try:
+            return first.reply, await self._send(first, route)
+        except ProviderFault as refused:
+            if not first.reply.thoughts_given or not about_thinking(refused):
+                raise
+        second = converted(think=False)
+        return second.reply, await self._send(second, route)
+
+    async def _recalled(self, request: ChatRequest, rules: Rules) -> Thoughts:
+        """The thinking that the client did not give back, where the model will want it."""
+        if rules.thinking == "none" or not (rules.thinks_unasked or request.body.get("reasoning_effort")):
+            return {}
+        ids = recalled_ids(request.body["messages"])
+        return unpacked(await self._parts.memory.recall(request.account_id, ids)) if ids else {}
+
+    async def _send(self, converted: Converted, route: Route) -> UpstreamResponse:
+        """Sends it; an answer other than 200 is raised as the fault that it is."""
+        response = await self._parts.upstream.send(
+            UpstreamRequest(url=self._url, headers=self._headers, body=converted.encode(), deadlines=route.deadlines)
+        )
+        if response.status == 200:
+            return response
+        try:
+            text = await response.read(_ERROR_BYTES)
+        except ProviderFault:
+            text = b""  # the status says enough
+        finally:
+            await response.close()
+        raise fault(response.status, text, response.retry_after, self._api_key)
+
+    def _check_choices(self, request: ChatRequest) -> None:
+        if request.choices > self._most_choices:
+            raise InvalidRequest(
+                f"'n' is refused: each answer is a call of its own here, at most {self._most_choices} at a time.",
+                param="n",
+            )
+
+
+async def _close(stream: Chunks) -> None:
+    await stream.aclose()

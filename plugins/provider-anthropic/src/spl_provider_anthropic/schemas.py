@@ -1,0 +1,297 @@
+"""JSON schemas: as a tool's input, and as the form of an answer, each as the API takes it."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+Schema = dict[str, Any]
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_COMBINED = ("allOf", "anyOf", "oneOf")
+_LARGEST_KEPT = 32_768
+
+EMPTY: Schema = {"type": "object", "properties": {}}
+
+
+class NotAnObject(ValueError):
+    """A tool's parameters are no object."""
+
+
+def input_schema(parameters: Mapping[str, Any] | None) -> msgspec.Raw:
+    """A tool's `input_schema`. Raises NotAnObject where its parameters cannot be one."""
+    raw = _encode(parameters or EMPTY)
+    # A client sends the same tools again and again.
+    return msgspec.Raw(_input_schema(raw) if len(raw) <= _LARGEST_KEPT else _input_schema.__wrapped__(raw))
+
+
+@lru_cache(maxsize=512)  # a pure function
+def _input_schema(raw: bytes) -> bytes:
+    schema = _with_one_type(_flat(_decode(raw)))
+    if schema["type"] != "object":
+        raise NotAnObject(schema["type"])
+    if not isinstance(schema.get("properties"), dict):
+        schema["properties"] = {}
+    return _encode(_modern(schema))
+
+
+def _with_one_type(schema: Schema) -> Schema:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = "object" if "object" in kind else (kind[0] if kind else None)
+    return {**schema, "type": kind or "object"}
+
+
+def _flat(schema: Schema) -> Schema:
+    """The schema without combinations at its top, which the API refuses there: what they say is put together."""
+    schema = dict(schema)
+    defs = schema.get("$defs") or schema.get("definitions") or {}
+    for _ in range(8):  # a reference to a reference; a circle ends here
+        target = _target(schema.get("$ref"), defs)
+        if target is None:
+            break
+        schema.pop("$ref")
+        schema = {**target, **schema}
+    schema.pop("$ref", None)
+    for name in _COMBINED:
+        variants = schema.pop(name, None)
+        if isinstance(variants, list) and variants:
+            _merge(schema, name, [_resolved(variant, defs) for variant in variants])
+    return schema
+
+
+def _merge(schema: Schema, name: str, variants: list[Schema]) -> None:
+    """Puts variants of an object into one: all properties, and as required what every way to fit requires."""
+    objects = [variant for variant in variants if variant.get("type", "object") == "object"]
+    properties = dict(schema.get("properties") or {})
+    for variant in objects:
+        properties.update(variant.get("properties") or {})
+    required = [set(variant.get("required") or ()) for variant in objects]
+    more = set[str]()
+    if required:
+        more = set.union(*required) if name == "allOf" else set.intersection(*required)
+    schema["type"] = "object"
+    schema["properties"] = properties
+    if needed := [one for one in properties if one in more or one in (schema.get("required") or ())]:
+        schema["required"] = needed
+    if name != "allOf" and len(objects) > 1:
+        told = "one of these fits: " if name == "oneOf" else "at least one of these fits: "
+        _tell(schema, told + json.dumps([variant.get("required") or [] for variant in objects], ensure_ascii=False))
+        schema.pop("additionalProperties", None)
+
+
+def _resolved(variant: Any, defs: Mapping[str, Any]) -> Schema:
+    if not isinstance(variant, dict):
+        return {}
+    target = _target(variant.get("$ref"), defs)
+    if target is not None:
+        variant = {**target, **{name: value for name, value in variant.items() if name != "$ref"}}
+    return _flat({**variant, "$defs": defs}) if any(name in variant for name in _COMBINED) else variant
+
+
+def _target(ref: Any, defs: Mapping[str, Any]) -> Schema | None:
+    """What a local reference means; None where it is none, or leads nowhere."""
+    if not isinstance(ref, str) or not ref.startswith(("#/$defs/", "#/definitions/")):
+        return None
+    found = defs.get(ref.rpartition("/")[2].replace("~1", "/").replace("~0", "~"))
+    return found if isinstance(found, dict) else None
+
+
+def _modern(node: Any, *, names: bool = False) -> Any:
+    """The schema as draft 2020-12 has it. `names`: the keys are names of the client's, and no keywords."""
+    if isinstance(node, list):
+        return [_modern(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    result = {}
+    for key, value in node.items():
+        if names:
+            result[key] = _modern(value)
+        elif key in ("enum", "const", "default", "examples"):
+            result[key] = value
+        else:
+            result[key] = _modern(value, names=key in ("properties", "$defs", "definitions", "patternProperties"))
+    if names:
+        return result
+    if isinstance(result.get("items"), list):
+        result["prefixItems"] = result.pop("items")
+    for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if isinstance(result.get(exclusive), bool) and result.pop(exclusive) and limit in result:
+            result[exclusive] = result.pop(limit)
+    if "required" in result and not isinstance(result["required"], list):
+        del result["required"]
+    return result
+
+
+def _tell(schema: Schema, words: str) -> None:
+    """Adds to the description what the schema itself may not say."""
+    described = schema.get("description")
+    schema["description"] = f"{described}\n\n{words}" if isinstance(described, str) and described else words
+
+
+# ---------------------------------------------------------------- the form of an answer
+
+_FORMATS = frozenset({
+    "date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid",
+})  # fmt: skip
+_KEPT = frozenset({"type", "description", "title", "enum", "const", "$ref"})
+
+
+class Form(msgspec.Struct, frozen=True):
+    """A schema as `output_config.format` takes it."""
+
+    schema: Schema
+    #: Nothing had to be put into words.
+    exact: bool = True
+    #: It cannot be kept to there: objects of any fields, or a schema within itself.
+    beyond: bool = False
+
+
+def form(schema: Mapping[str, Any]) -> Form:
+    """The schema with every object closed, and what the API refuses told in descriptions."""
+    raw = _encode(schema)
+    return _form(raw) if len(raw) <= _LARGEST_KEPT else _form.__wrapped__(raw)
+
+
+@lru_cache(maxsize=256)  # a pure function
+def _form(raw: bytes) -> Form:
+    closing = _Closing()
+    schema = _decode(raw)
+    closed = closing.closed(schema)
+    return Form(closed, exact=closing.exact, beyond=closing.beyond or _circular(schema))
+
+
+class _Closing:
+    """One walk over a schema."""
+
+    def __init__(self) -> None:
+        self.exact = True
+        self.beyond = False
+
+    def closed(self, node: Any) -> Schema:
+        if not isinstance(node, dict):
+            self.beyond = True  # true and false are schemas, too, and {} fits anything
+            return {"type": "string"}
+        result: Schema = {}
+        for key in ("$defs", "definitions"):
+            if isinstance(node.get(key), dict):
+                result["$defs"] = {name: self.closed(value) for name, value in node[key].items()}
+        if isinstance(node.get("$ref"), str):
+            result["$ref"] = node["$ref"].replace("#/definitions/", "#/$defs/")
+            return result
+        kind = node.get("type")
+        if isinstance(kind, list):
+            return {**result, **self._several(node, kind)}
+        return {**result, **self._one(node, kind)}
+
+    def _several(self, node: Schema, kinds: list[Any]) -> Schema:
+        """A list of types as one schema for each, with what belongs to it."""
+        shared = {"description", "title", "$defs", "definitions"}
+        rest = {key: value for key, value in node.items() if key not in shared and key != "type"}
+        if "enum" in node or "const" in node:
+            return self._one({key: value for key, value in node.items() if key != "type"}, None)
+        variants: list[Schema] = []
+        for kind in kinds:
+            own = rest if kind not in ("null", "boolean") else {}
+            own = {key: value for key, value in own.items() if _belongs(key, kind)}
+            variants.append(self._one({"type": kind, **own}, kind))
+        result: Schema = {"anyOf": variants} if len(variants) > 1 else dict(variants[0]) if variants else {}
+        for key in ("description", "title"):
+            if isinstance(node.get(key), str):
+                result[key] = node[key]
+        return result
+
+    def _one(self, node: Schema, kind: Any) -> Schema:
+        result = {key: value for key, value in node.items() if key in _KEPT and value is not None}
+        words = {key: value for key, value in node.items() if key not in _KEPT and key not in ("$defs", "definitions")}
+        for key in ("$schema", "$id", "$comment", "strict", "nullable"):
+            words.pop(key, None)
+        for key in ("anyOf", "oneOf"):
+            if isinstance(words.get(key), list):
+                result["anyOf"] = [self.closed(one) for one in words.pop(key)]
+        if isinstance(words.get("allOf"), list):
+            result["allOf"] = [self.closed(one) for one in words.pop("allOf")]
+        if kind == "object" or (kind is None and "properties" in words):
+            self._object(result, words)
+        elif kind == "array":
+            self._array(result, words)
+        elif kind == "string" and words.get("format") in _FORMATS:
+            result["format"] = words.pop("format")
+        elif kind is None and not any(key in result for key in ("anyOf", "allOf", "enum", "const")):
+            self.beyond = True
+        if words:
+            self.exact = False
+            said = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in words.items())
+            _tell(result, f"{{{said}}}")
+        return result
+
+    def _object(self, result: Schema, words: Schema) -> None:
+        properties, more = words.pop("properties", None), words.pop("additionalProperties", None)
+        result["type"] = "object"
+        if more or "patternProperties" in words or (not properties and more is None and "allOf" not in result):
+            self.beyond = True
+        result["properties"] = {name: self.closed(value) for name, value in (properties or {}).items()}
+        required = words.pop("required", None)
+        if isinstance(required, list):
+            result["required"] = required
+        result["additionalProperties"] = False
+
+    def _array(self, result: Schema, words: Schema) -> None:
+        items = words.pop("items", None)
+        if isinstance(items, dict):
+            result["items"] = self.closed(items)
+        else:
+            self.beyond = True
+        if words.get("minItems") in (0, 1):
+            result["minItems"] = words.pop("minItems")
+
+
+_OF_KIND = {
+    "string": {"minLength", "maxLength", "pattern", "format"},
+    "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+    "integer": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+    "array": {"items", "minItems", "maxItems", "uniqueItems", "prefixItems"},
+    "object": {"properties", "required", "additionalProperties", "patternProperties"},
+}
+_TYPED = frozenset[str]().union(*_OF_KIND.values())
+
+
+def _belongs(key: str, kind: Any) -> bool:
+    return key not in _TYPED or key in _OF_KIND.get(kind, ())
+
+
+def _circular(schema: Schema) -> bool:
+    """Whether a definition leads back to itself, or a reference to the whole."""
+    defs = {**(schema.get("definitions") or {}), **(schema.get("$defs") or {})}
+    leads = {name: _references(value) for name, value in defs.items()}
+    if any(ref == "#" for ref in _references(schema)):
+        return True
+    done: set[str] = set()
+    for start in leads:
+        seen, todo = set[str](), [start]
+        while todo and start not in done:
+            for ref in leads.get(todo.pop(), ()):
+                name = ref.rpartition("/")[2]
+                if name == start:
+                    return True
+                if name not in seen:
+                    seen.add(name)
+                    todo.append(name)
+        done.add(start)
+    return False
+
+
+def _references(node: Any) -> set[str]:
+    found, todo = set[str](), [node]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict):
+            if isinstance(one.get("$ref"), str):
+                found.add(one["$ref"])
+            todo += one.values()
+        elif isinstance(one, list):
+            todo += one
+    return found

@@ -1,0 +1,282 @@
+"""A streamed answer: each event decoded once, and written at once as OpenAI's delta."""
+
+from typing import Any
+
+import msgspec
+
+from gateway_core.errors import Unavailable
+from gateway_core.types import Chunk, Usage
+from spl_provider_anthropic.answer import finish_reason, refusal_of, thinking_block
+from spl_provider_anthropic.faults import fault_inside
+from spl_provider_anthropic.request import Reply
+from spl_provider_anthropic.thoughts import Thoughts
+from spl_provider_anthropic.usage import Counts, Report
+
+_CHARS_PER_TOKEN = 4
+"""The estimate of what was written so far, until the provider says it."""
+
+
+class _Delta(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    partial_json: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    stop_reason: Any = None
+    stop_details: Any = None
+
+
+class _Message(msgspec.Struct):
+    usage: Report | None = None
+
+
+class _Event(msgspec.Struct):
+    """What is looked at of any event. There is one type for all: new kinds of events may come at any time."""
+
+    type: str
+    index: int = 0
+    delta: _Delta | None = None
+    content_block: dict[str, Any] | None = None
+    message: _Message | None = None
+    usage: Report | None = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+_any = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_Raw = msgspec.Raw
+_KNOWN = frozenset({
+    "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
+    "message_stop", "error",
+})  # fmt: skip
+_KNOWN_DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta"})
+
+
+class _Block:
+    """A block that has begun and not ended."""
+
+    __slots__ = ("call", "fields", "seen", "signature", "thinking")
+
+    def __init__(self, fields: dict[str, Any], call: int | None = None) -> None:
+        self.fields = fields
+        #: The call's number among the answer's calls; None: no call, or the one that stands for JSON.
+        self.call = call
+        #: Something of its input has come.
+        self.seen = False
+        self.thinking: list[str] = []
+        self.signature = ""
+
+
+class StreamDecoder:
+    """Decodes the events of one choice's stream."""
+
+    def __init__(self, reply: Reply, index: int = 0) -> None:
+        self._reply = reply
+        self._open = b'[{"index":%d,"delta":' % index
+        self._text_open = self._open + b'{"content":'
+        self._counts = Counts()
+        self._chars = 0
+        self._started = False
+        self._blocks: dict[int, _Block] = {}
+        self._calls = 0
+        self._thoughts = Thoughts()
+        #: Call → packed thinking, to be kept before this event's chunk goes out. Whoever keeps it empties it.
+        self.keep: dict[str, bytes] = {}
+        #: The provider has said its last word.
+        self.finished = False
+
+    def decode(self, data: bytes) -> Chunk | None:
+        """One event's chunk; None for nothing to tell. Raises a ProviderFault where it is an error, or nonsense."""
+        try:
+            event = _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            _check_unknown(data)
+            return None
+        kind = event.type
+        if kind == "content_block_delta":
+            delta = event.delta
+            if delta is None:
+                raise Unavailable("sent a delta without its content")
+            if delta.type == "text_delta":
+                return self._text(delta.text)
+            return self._other_delta(event.index, delta)
+        if kind == "content_block_start":
+            return self._begin(event.index, event.content_block)
+        if kind == "content_block_stop":
+            return self._end(event.index)
+        if kind == "message_start":
+            return self._start(event.message)
+        if kind == "message_delta":
+            return self._finish(event)
+        if kind == "message_stop":
+            self.finished = True
+        elif kind == "error":
+            raise fault_inside(event.error)
+        return None
+
+    # ------------------------------------------------------------ chunks
+
+    def _chunk(self, delta: bytes, text: str = "") -> Chunk:
+        self._chars += len(text)
+        return Chunk(
+            choices=_Raw(b'%b%b,"logprobs":null,"finish_reason":null}]' % (self._open, delta)),
+            texts=(text,) if text else (),
+            usage=self._so_far(),
+        )
+
+    def _text(self, text: str | None) -> Chunk | None:
+        if not text:
+            return None
+        if not self._started:
+            raise _out_of_turn()
+        self._chars += len(text)
+        return Chunk(
+            choices=_Raw(b'%b%b},"logprobs":null,"finish_reason":null}]' % (self._text_open, _encode(text))),
+            texts=(text,),
+            usage=self._so_far(),
+        )
+
+    def _so_far(self) -> Usage | None:
+        """The prompt as it was counted, and an estimate of the output: what a stream that is cut now is billed by."""
+        counts = self._counts
+        if counts.fresh is None:
+            return None
+        output = self._chars // _CHARS_PER_TOKEN + 1
+        return Usage(counts.fresh + counts.cached + counts.written, output, counts.cached, counts.written, 0, True)
+
+    # ------------------------------------------------------------ events
+
+    def _start(self, message: _Message | None) -> Chunk | None:
+        if self._started:
+            return None
+        self._started = True
+        if message is not None and message.usage is not None:
+            self._counts.note(message.usage)
+        return self._chunk(b'{"role":"assistant","content":"","refusal":null}')
+
+    def _begin(self, index: int, fields: dict[str, Any] | None) -> Chunk | None:
+        if not self._started:
+            raise _out_of_turn()
+        if fields is None:
+            raise Unavailable("began a block without its content")
+        kind = fields.get("type")
+        block = self._blocks[index] = _Block(fields)
+        if kind == "tool_use":
+            return self._begin_call(block, fields)
+        if kind == "text":
+            given = fields.get("text")
+            return self._text(given if isinstance(given, str) else None)
+        if kind == "thinking":
+            return self._thinking(block, fields.get("thinking"))
+        return None
+
+    def _begin_call(self, block: _Block, fields: dict[str, Any]) -> Chunk | None:
+        call_id, name = fields.get("id"), fields.get("name")
+        if not isinstance(call_id, str) or not isinstance(name, str) or not call_id:
+            raise Unavailable("called a tool without a name or an id")
+        if name == self._reply.json_tool:
+            return None
+        block.call = self._calls
+        self._calls += 1
+        packed = self._thoughts.before_call()
+        if packed is not None:
+            self.keep[call_id] = packed
+        if self._reply.legacy:
+            return self._chunk(b'{"function_call":{"name":%b,"arguments":""}}' % _encode(name))
+        return self._chunk(
+            b'{"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]}'
+            % (block.call, _encode(call_id), _encode(name))
+        )
+
+    def _other_delta(self, index: int, delta: _Delta) -> Chunk | None:
+        block = self._blocks.get(index)
+        if block is None:
+            if delta.type in _KNOWN_DELTAS:
+                raise _out_of_turn()
+            return None
+        if delta.type == "input_json_delta":
+            return self._input(block, delta.partial_json) if block.fields.get("type") == "tool_use" else None
+        if delta.type == "thinking_delta":
+            return self._thinking(block, delta.thinking)
+        if delta.type == "signature_delta":
+            block.signature += delta.signature or ""
+        return None
+
+    def _input(self, block: _Block, piece: str | None) -> Chunk | None:
+        if not piece:
+            return None
+        block.seen = True
+        if block.call is None:
+            return self._text(piece)
+        if self._reply.legacy:
+            return self._chunk(b'{"function_call":{"arguments":%b}}' % _encode(piece), piece)
+        return self._chunk(
+            b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (block.call, _encode(piece)), piece
+        )
+
+    def _thinking(self, block: _Block, text: Any) -> Chunk | None:
+        if not isinstance(text, str) or not text:
+            return None
+        block.thinking.append(text)
+        return self._chunk(b'{"reasoning_content":%b}' % _encode(text), text)
+
+    def _end(self, index: int) -> Chunk | None:
+        block = self._blocks.pop(index, None)
+        if block is None:
+            return None
+        kind = block.fields.get("type")
+        if kind == "tool_use":
+            return None if block.seen else self._input(block, _encode(block.fields.get("input") or {}).decode())
+        if kind not in ("thinking", "redacted_thinking"):
+            return None
+        signature = block.signature or block.fields.get("signature")
+        whole = thinking_block({**block.fields, "thinking": "".join(block.thinking), "signature": signature})
+        if whole is None:
+            return None
+        at = len(self._thoughts.all)
+        self._thoughts.add(whole)
+        # With an index, as everything in a list has that clients put together from deltas.
+        return self._chunk(b'{"thinking_blocks":[%b]}' % _encode({"index": at, **whole}))
+
+    def _finish(self, event: _Event) -> Chunk | None:
+        if not self._started:
+            raise _out_of_turn()
+        if event.usage is not None:
+            self._counts.note(event.usage)
+        usage = self._counts.usage()
+        delta = event.delta
+        if delta is None or delta.stop_reason is None:
+            return Chunk(usage=usage)
+        reason = finish_reason(delta.stop_reason, self._reply, called=self._calls > 0)
+        refusal = refusal_of(delta.stop_reason, delta.stop_details)
+        said = b'{"refusal":%b}' % _encode(refusal) if refusal else b"{}"
+        return Chunk(
+            choices=_Raw(b'%b%b,"logprobs":null,"finish_reason":%b}]' % (self._open, said, _encode(reason))),
+            finish=True,
+            usage=usage,
+        )
+
+
+def _out_of_turn() -> Unavailable:
+    return Unavailable("sent an event before the one that it belongs to")
+
+
+def _check_unknown(data: bytes) -> None:
+    """An event that does not fit: nothing, where it is of a kind that nobody knows. Else raises Unavailable."""
+    try:
+        fields = _any(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = None
+    kind = fields.get("type") if isinstance(fields, dict) else None
+    if not isinstance(kind, str) or not isinstance(fields, dict):
+        raise Unavailable("sent an event that is no JSON of its kind")
+    if kind == "error":
+        raise fault_inside(fields.get("error"))
+    if kind == "content_block_delta":
+        delta = fields.get("delta")
+        known = not isinstance(delta, dict) or delta.get("type") in _KNOWN_DELTAS
+    else:
+        known = kind in _KNOWN
+    if known:
+        raise Unavailable("sent an event that is no JSON of its kind")
