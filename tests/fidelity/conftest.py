@@ -37,6 +37,7 @@ MODEL = """
 [models."{name}"]
 routes = [{{ provider = "{provider}", model = "{name}" }}]
 price = "free"
+context_tokens = 4000000
 """
 MODELS = {"gpt-4o": "itself", "o3": "itself", "gpt-5-mini": "itself", "compat": "itself", "old": "older"}
 HELLO = [{"role": "user", "content": "Hello"}]
