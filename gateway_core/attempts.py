@@ -7,8 +7,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 
 from gateway_core.errors import (
@@ -51,28 +50,17 @@ class Attempts:
         self._health = health
         self._sweep = Sweep()
 
-    async def complete(
+    def complete(
         self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
-    ) -> tuple[Route, Completion]:
+    ) -> Coroutine[None, None, tuple[Route, Completion]]:
         """A plain answer from the first route that gives one."""
+        return self._first(call_id, routes, lambda at, route: at.complete(request, route, limit), stream=False)
 
-        async def ask(provider: Provider, route: Route) -> Completion:
-            return await provider.complete(request, route, limit)
-
-        return await self._first(call_id, routes, ask, stream=False)
-
-    async def stream(
+    def stream(
         self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
-    ) -> tuple[Route, Started]:
+    ) -> Coroutine[None, None, tuple[Route, Started]]:
         """A stream from the first route that begins one; its first chunks are there: comments are none."""
-
-        async def ask(provider: Provider, route: Route) -> Started:
-            chunks = await provider.stream(request, route, limit)
-            async for first in chunks:
-                return first, chunks
-            return (), chunks
-
-        return await self._first(call_id, routes, ask, stream=True)
+        return self._first(call_id, routes, lambda at, route: _begun(at, request, route, limit), stream=True)
 
     def broke_off(self, route: Route, fault: ProviderFault) -> None:
         """A stream that had begun failed: too late for another attempt, but it counts for the route."""
@@ -92,50 +80,53 @@ class Attempts:
                 if ticket is None:
                     faults.append(health.refusal())
                     break
+                asked = loop.time() if faults else began
                 try:
-                    with (
-                        _reported(health, ticket, loop, stream=stream),
-                        self._bounded(route, last, loop, stream=stream),
-                    ):
-                        return route, await ask(provider, route)
-                except ContentRefused as refused:
-                    raise _refusal(refused) from refused
+                    with self._bounded(route, asked, last, loop, stream=stream):
+                        answer = await ask(provider, route)
                 except ProviderFault as fault:
+                    _report(health, ticket, fault)
+                    if isinstance(fault, ContentRefused):
+                        raise _refusal(fault) from fault
                     log.warning("%s: %s, %s: %s", call_id, route.provider, type(fault).__name__, fault.detail)
                     faults.append(fault)
                     pause = _pause(fault, attempt)
+                except BaseException:
+                    health.dropped(ticket)
+                    raise
+                else:
+                    health.succeeded(ticket, loop.time() - asked, stream=stream)
+                    return route, answer
                 if pause is None or attempt == self._retries or loop.time() + pause >= last:
                     break
                 await asyncio.sleep(pause)
         raise _failure(faults)
 
-    def _bounded(self, route: Route, last: float, loop: asyncio.AbstractEventLoop, *, stream: bool) -> Wait:
+    def _bounded(
+        self, route: Route, asked: float, last: float, loop: asyncio.AbstractEventLoop, *, stream: bool
+    ) -> Wait:
         """One attempt's deadline: a stream's first event, and the end of the call's time."""
-        first = loop.time() + route.deadlines.first_byte
+        first = asked + route.deadlines.first_byte
         if stream and first < last:
             return Wait(self._sweep, loop, first, f"sent no event within {route.deadlines.first_byte:g} s")
         return Wait(self._sweep, loop, last, f"took longer than {route.deadlines.total:g} s in all")
 
 
-@contextmanager
-def _reported(health: RouteHealth, ticket: int, loop: asyncio.AbstractEventLoop, *, stream: bool) -> Iterator[None]:
-    """One attempt, whose outcome the route's health is told whatever it is."""
-    began = loop.time()
-    try:
-        yield
-    except ContentRefused:
+async def _begun(provider: Provider, request: ChatRequest, route: Route, limit: int | None) -> Started:
+    chunks = await provider.stream(request, route, limit)
+    async for first in chunks:
+        return first, chunks
+    return (), chunks
+
+
+def _report(health: RouteHealth, ticket: int, fault: ProviderFault) -> None:
+    """What an attempt that brought no answer says of the route."""
+    if isinstance(fault, ContentRefused):
         health.succeeded(ticket)
-        raise
-    except NoConnectionFree:
+    elif isinstance(fault, NoConnectionFree):
         health.dropped(ticket)
-        raise
-    except ProviderFault as fault:
+    else:
         health.failed(ticket, fault)
-        raise
-    except BaseException:
-        health.dropped(ticket)
-        raise
-    health.succeeded(ticket, loop.time() - began, stream=stream)
 
 
 def _pause(fault: ProviderFault, attempt: int) -> float | None:

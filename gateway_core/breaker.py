@@ -64,6 +64,11 @@ class Breaker:
         return "open" if now < self._until else "half_open"
 
     @property
+    def closed(self) -> bool:
+        """Whether calls are let in freely, unless the provider asked to be left alone."""
+        return self._until is None
+
+    @property
     def failures_in_a_row(self) -> int:
         """Failures since the last success, while it is closed."""
         return self._in_a_row

@@ -13,6 +13,7 @@ from gateway_core.dispatch import Dispatch
 from gateway_core.edge.app import App, build_app
 from gateway_core.edge.inside import Inside
 from gateway_core.errors import PluginError, SplError, StoreError
+from gateway_core.gates import Gates
 from gateway_core.home import Home
 from gateway_core.idempotency import Idempotency
 from gateway_core.keyring import Keyring
@@ -105,20 +106,30 @@ class Gateway:
         self.losses = Losses(store, None if bound == UNLIMITED else parse_usd(bound), clock)
         self.live = LiveStreams(store, self.dispatch, clock, self.config.server.keep_alive_seconds)
         self.health = Health(self.config.upstream, models, clock)
-        self.pipeline = Pipeline(
+        counter = UsageCounter(self.tokens)
+        gates = Gates(
             dispatch=self.dispatch,
             store=store,
             limiter=limiter,
             settler=settler,
-            attempts=Attempts(providers, self.config.upstream.retries, self.health),
-            counter=UsageCounter(self.tokens),
+            counter=counter,
             models=models,
+            losses=self.losses,
+            clock=clock,
+            managed=self.config.server.managed,
+        )
+        self.pipeline = Pipeline(
+            gates=gates,
+            store=store,
+            limiter=limiter,
+            settler=settler,
+            attempts=Attempts(providers, self.config.upstream.retries, self.health),
+            counter=counter,
             live=self.live,
             outbox=self.outbox,
             idempotency=self.idempotency,
             losses=self.losses,
             clock=clock,
-            managed=self.config.server.managed,
         )
         #: The plugins' endpoints.
         self.endpoints = plugins.endpoints(self.services)

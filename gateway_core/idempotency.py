@@ -21,7 +21,7 @@ from gateway_core.store_ports import AnswerPlace, KeptAnswer, Store
 from gateway_core.types import Call
 
 if TYPE_CHECKING:
-    from gateway_core.pipeline import Client, Listener
+    from gateway_core.clients import Client, Listener
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from gateway_core.types import Hold, Route, StreamState
 from gateway_core.wire.chat import KEEP_ALIVE
 
 if TYPE_CHECKING:
-    from gateway_core.pipeline import Listener
+    from gateway_core.clients import Listener
 
 log = logging.getLogger(__name__)
 

@@ -7,127 +7,41 @@ Nothing reaches the client before the call is on disk, and no answer is whole be
 
 import logging
 from asyncio import Future
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Protocol, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from gateway_core.attempts import Attempts, Started
-from gateway_core.clock import month_of
-from gateway_core.delivery import Delivery, Taken
-from gateway_core.dispatch import Dispatch
+from gateway_core.clients import Client, Listener
+from gateway_core.delivery import Delivery
 from gateway_core.errors import (
-    AccountSuspended,
     GatewayError,
-    InsufficientScope,
     InternalError,
     InvalidBearer,
-    ModelNotFound,
     ProviderError,
     ProviderFault,
     StoreError,
-    SubscriptionRequired,
     Unavailable,
 )
+from gateway_core.gates import Admitted, Gates, not_written
 from gateway_core.idempotency import Idempotency
 from gateway_core.interrupt import Cut, Interrupt
 from gateway_core.live import LiveStream, LiveStreams
 from gateway_core.losses import Losses
-from gateway_core.money import Units, cents
+from gateway_core.money import cents
 from gateway_core.outbox import Outbox
 from gateway_core.ports import Chunks, Clock, Limiter
-from gateway_core.request_policy import of_one_tenant, refuse_unpriced
 from gateway_core.settle import GONE, End, Settler
 from gateway_core.store_ports import KeptAnswer, Store
-from gateway_core.types import (
-    Account,
-    Call,
-    ChatRequest,
-    Chunk,
-    Credentials,
-    Hold,
-    LimitState,
-    ModelFacts,
-    Principal,
-    Reservation,
-    Route,
-    Settlement,
-    StreamState,
-    Terms,
-    Usage,
-)
+from gateway_core.types import Call, Chunk, ModelFacts, Route, Settlement, StreamState, Terms, Usage
 from gateway_core.usage import UsageCounter
-from gateway_core.wire.chat import DONE, ChunkEncoder, answer_id, decode_request, encode_completion
+from gateway_core.wire.chat import DONE, ChunkEncoder, answer_id, encode_completion
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ENDPOINT = "/v1/chat/completions"
-
 _NOTHING = Usage()
-_UNREAD = ChatRequest(model="", body={}, size=0)
-"""What is known of a request whose body was not read: it names no model."""
-
-
-class Listener(Protocol):
-    """Who gets a call's answer."""
-
-    request_id: str
-    credentials: Credentials
-    #: Set as soon as they are known: the answer's headers name them, an error's too.
-    tier: str | None
-    limits: Sequence[LimitState]
-
-    def watch(self, interrupt: Interrupt) -> None:
-        """From now on, cuts the call when the client goes."""
-
-    def keep(self, data: bytes) -> KeptAnswer | None:
-        """What the settlement is to keep of the whole answer, which `data` ends."""
-
-    async def answer(self, body: bytes, charge: Units) -> bool:
-        """Sends a whole answer; False where the connection was gone."""
-
-    async def write(self, data: bytes) -> bool:
-        """Sends a part of a stream, its head first; False where the connection is gone and nothing was written."""
-
-    def written(self) -> int:
-        """Bytes that were given to the connection since it began."""
-
-    def unsent(self) -> int:
-        """Bytes written that the kernel has not taken yet."""
-
-    def hang_up(self) -> Taken | None:
-        """Ends the connection at once; what the kernel had taken, None where that is not known."""
-
-    async def finish(self, data: bytes) -> None:
-        """Sends the last part and ends the stream properly."""
-
-
-class Client(Listener, Protocol):
-    """The caller's end of the connection, as the edge gives it to the pipeline."""
-
-    async def body(self) -> bytes:
-        """The request's body; raises RequestTooLarge before reading beyond the cap."""
-
-    def idempotency_key(self) -> str | None:
-        """The Idempotency-Key header; raises InvalidRequest for one that is none."""
-
-    def replays(self, request_id: str) -> None:
-        """The answer that follows is that call's, and the caller is told so in its head."""
-
-
-class Admitted(msgspec.Struct, frozen=True):
-    """A call that passed every gate and holds its worst case."""
-
-    call: Call
-    facts: ModelFacts
-    routes: Sequence[Route]
-    reservation: Reservation
-    hold: Hold
-    #: An output limit to send upstream, where a cap binds.
-    output_limit: int | None
 
 
 class Pipeline:
@@ -136,152 +50,49 @@ class Pipeline:
     def __init__(
         self,
         *,
-        dispatch: Dispatch,
+        gates: Gates,
         store: Store,
         limiter: Limiter,
         settler: Settler,
         attempts: Attempts,
         counter: UsageCounter,
-        models: Mapping[str, ModelFacts],
         live: LiveStreams,
         outbox: Outbox,
         idempotency: Idempotency,
         losses: Losses,
         clock: Clock,
-        managed: bool = False,
     ) -> None:
-        self._dispatch = dispatch
+        self._gates = gates
         self._store = store
         self._limiter = limiter
         self._settler = settler
         self._attempts = attempts
         self._counter = counter
-        self._models = models
         self._live = live
         self._outbox = outbox
         self._idempotency = idempotency
         self._losses = losses
         self._clock = clock
-        self._managed = managed
 
     async def serve(self, client: Client) -> None:
         """One call. Raises a GatewayError where it is refused or fails: the edge tells the client so, in the
         answer's head or, where a stream has begun, as its last event."""
-        call, body = await self._identify(client)
-        key = client.idempotency_key()
+        call, body, key = await self._gates.identify(client)
         if key is None:
             await self._run(call, client)
         else:
             await self._idempotency.serve(client, call, body, key, self._run)
 
     async def _run(self, call: Call, client: Listener) -> None:
-        admitted = await self._admit(call, client)
+        admitted = await self._gates.admit(call, client)
         if call.request.stream:
             await self._stream(admitted, client)
         else:
             await self._plain(admitted, client)
 
-    # ------------------------------------------------------------ who are you, and what do you ask
-
-    async def _identify(self, client: Client) -> tuple[Call, bytes]:
-        principal = await self._dispatch.authenticate(client.credentials)
-        if principal is None:
-            raise InvalidBearer
-        if "inference" not in principal.scopes:
-            raise InsufficientScope("This needs a key with the scope `inference`.")
-        account = await self._store.directory.account(principal.account_id)
-        if account is None:
-            raise InvalidBearer
-        if account.suspended:
-            raise AccountSuspended("This account is suspended; ask its operator.")
-        await self._look(self._call(client, principal, account, _UNREAD), client)
-        body = await client.body()
-        request = decode_request(body, account.id)
-        if self._managed:
-            refuse_unpriced(request)
-            request = of_one_tenant(request)
-        return self._call(client, principal, account, request), body
-
-    def _call(self, client: Client, principal: Principal, account: Account, request: ChatRequest) -> Call:
-        now = self._clock.now_ms()
-        return Call(
-            id=client.request_id,
-            principal=principal,
-            account=account,
-            request=request,
-            endpoint=ENDPOINT,
-            started_at=now,
-            month=month_of(now),
-            address=client.credentials.address,
-        )
-
-    async def _look(self, unread: Call, client: Client) -> None:
-        """Refuses, before a byte of the body is read, a call that finds its minute full; takes nothing.
-
-        Only the windows that hold for every model are known here. What else a tier refuses is said in its turn.
-        """
-        try:
-            terms = self._dispatch.admit(unread)
-        except GatewayError:
-            return
-        if terms is None:
-            return
-        client.tier = terms.tier
-        windows = [window for window in terms.windows if window.unit == "requests"]
-        if not windows:
-            return
-        client.limits = await self._limiter.peek(windows)
-        for state in client.limits:
-            if state.remaining < 1 and not state.window.day:
-                # The limiter knows how long to wait; where a moment made room after all, it is given back.
-                self._limiter.cancel(await self._limiter.reserve(windows, 0))
-                return
-
-    # ------------------------------------------------------------ may you, and the hold
-
-    async def _admit(self, call: Call, client: Listener) -> Admitted:
-        request = call.request
-        facts, routes = self._backend(call)
-        terms = self._terms(call, facts)
-        client.tier = terms.tier
-        self._losses.check(call, terms.tier)
-        if not await self._store.ready():
-            raise _not_written()
-        tokens = (
-            await self._counter.reservation(request, facts) if any(w.unit == "tokens" for w in terms.windows) else 0
-        )
-        reservation = await self._limiter.reserve(terms.windows, tokens)
-        client.limits = reservation.states
-        try:
-            hold, limit = await self._settler.hold(call, terms, facts)
-        except BaseException:
-            self._limiter.cancel(reservation)
-            client.limits = await self._limiter.peek(terms.windows)
-            raise
-        return Admitted(call, facts, routes, reservation, hold, limit)
-
     def allowed(self, call: Call) -> tuple[ModelFacts, Terms]:
         """The model that a call names and the terms it has there, or the refusal: for endpoints that only look."""
-        facts, _ = self._backend(call)
-        return facts, self._terms(call, facts)
-
-    def _backend(self, call: Call) -> tuple[ModelFacts, Sequence[Route]]:
-        name = call.request.model
-        routes = self._dispatch.select_backend(call)
-        facts = self._models.get(name)
-        allowed = call.principal.models
-        if not routes or facts is None or (allowed is not None and name not in allowed):
-            raise ModelNotFound(f"The model `{name}` does not exist or this key may not use it.", param="model")
-        return facts, routes
-
-    def _terms(self, call: Call, facts: ModelFacts) -> Terms:
-        terms = self._dispatch.admit(call)
-        if terms is None:
-            raise SubscriptionRequired("No tier serves this bearer: its account has no active subscription.")
-        if not may_use(facts, terms.tier):
-            message = f"The model `{facts.id}` is not part of the {terms.tier} tier."
-            raise SubscriptionRequired(message, param="model", tier=terms.tier)
-        return terms
+        return self._gates.allowed(call)
 
     # ------------------------------------------------------------ ask a backend
 
@@ -392,7 +203,7 @@ class Pipeline:
         try:
             await opened
         except StoreError as error:
-            raise _not_written() from error
+            raise not_written() from error
         return begun
 
     async def _deliver(
@@ -466,13 +277,8 @@ class Pipeline:
         try:
             row = await settled
         except StoreError as error:
-            raise _not_written() from error
+            raise not_written() from error
         self._outbox.note(admitted.hold.account_id, row.sequence)
-
-
-def may_use(facts: ModelFacts, tier: str) -> bool:
-    """Whether a tier includes a model: where the model names none, every tier but anonymous does."""
-    return tier in facts.tiers if facts.tiers is not None else tier != "anonymous"
 
 
 def _broken_off(state: StreamState) -> GatewayError:
@@ -482,12 +288,6 @@ def _broken_off(state: StreamState) -> GatewayError:
     if state == "gateway_shutdown":
         return InternalError("The gateway is shutting down; what was delivered is settled. Try again.", retry_after=5)
     return ProviderError("The provider broke off in the middle of its answer.")
-
-
-def _not_written() -> InternalError:
-    return InternalError(
-        "The ledger could not be written, so the answer is withheld and nothing is charged.", retry_after=5
-    )
 
 
 def _seen(future: Future[None]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from gateway_core.breaker import Breaker, BreakerSettings
+from gateway_core.breaker import Breaker, BreakerSettings, State
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import ProviderFault, Throttled, Unavailable
 from gateway_core.ports import Clock
@@ -74,7 +74,8 @@ class RouteHealth:
         """It answered, or began to, after so many seconds; None: it refused what it was asked, as a sound one does."""
         if seconds is not None:
             (self._first_events if stream else self._answers).append(seconds)
-        before = self._breaker.state(self._clock.monotonic())
+        probed = not self._breaker.closed
+        before: State = self._breaker.state(self._clock.monotonic()) if probed else "closed"
         self._breaker.succeed(ticket)
         if before == "half_open":
             self._tell(before)

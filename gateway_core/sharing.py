@@ -19,7 +19,7 @@ from gateway_core.types import LimitState
 from gateway_core.wire.chat import KEEP_ALIVE
 
 if TYPE_CHECKING:
-    from gateway_core.pipeline import Client
+    from gateway_core.clients import Client
 
 
 class Caller:
@@ -35,7 +35,7 @@ class Caller:
 
 
 class SharedAnswer:
-    """The answer of one call: what there is of it, and who takes it. `pipeline.Listener`."""
+    """The answer of one call: what there is of it, and who takes it. `clients.Listener`."""
 
     def __init__(
         self,

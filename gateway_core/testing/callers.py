@@ -11,11 +11,12 @@ from gateway_core.types import Credentials, LimitState
 
 
 class Caller:
-    """A caller in memory: `pipeline.Client`. A `slow` one takes each part of a stream when its `turn` is released."""
+    """A caller in memory: `clients.Client`. A `slow` one takes each part of a stream when its `turn` is released."""
 
     def __init__(self, *, slow: bool = False, request_id: str = "req_1") -> None:
         self.request_id = request_id
         self.credentials = Credentials(None, "")
+        self.has_body = True
         self.tier: str | None = None
         self.limits: Sequence[LimitState] = ()
         self.got: list[bytes] = []

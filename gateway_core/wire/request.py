@@ -179,7 +179,6 @@ class ChatBody(Struct):
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_ROUTED = frozenset(ROUTED_FIELDS)
 
 
 def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
@@ -189,10 +188,9 @@ def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
         checked = msgspec.convert(fields, ChatBody)
     except msgspec.ValidationError as error:
         _refuse(str(error))
-    rest = _encode({name: value for name, value in fields.items() if name not in _ROUTED})
-    routed = _encode({name: fields[name] for name in ROUTED_FIELDS if name in fields})
-    check_duplicates(body, rest.count(b":") + routed.count(b":"))
-    limits = [limit for limit in (checked.max_tokens, checked.max_completion_tokens) if limit is not None]
+    routed = {name: fields[name] for name in ROUTED_FIELDS if name in fields}
+    rest = _encode({name: value for name, value in fields.items() if name not in routed} if routed else fields)
+    check_duplicates(body, rest.count(b":") + _encode(routed).count(b":"))
     stream = bool(checked.stream)
     if checked.stream_options is not None and not stream:
         raise InvalidRequest("stream_options is only allowed where stream is true.", param="stream_options")
@@ -203,7 +201,7 @@ def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
         rest=rest,
         stream=stream,
         include_usage=checked.stream_options is not None and bool(checked.stream_options.include_usage),
-        output_limit=max(limits) if limits else None,
+        output_limit=max(checked.max_tokens or 0, checked.max_completion_tokens or 0) or None,
         choices=checked.n or 1,
         media=_check_details(checked),
         account_id=account_id,

@@ -14,7 +14,7 @@ from gateway_core.home import Home
 from gateway_core.idempotency import PRUNE_EVERY, PRUNED_AT_ONCE, Idempotency
 from gateway_core.keyring import Keyring
 from gateway_core.money import Units
-from gateway_core.pipeline import Listener
+from gateway_core.clients import Listener
 from gateway_core.sealing import Seal
 from gateway_core.settle import Settler
 from gateway_core.store.sqlite import SqliteStore
