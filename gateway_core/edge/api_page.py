@@ -68,7 +68,7 @@ def page(document: Json) -> str:
             '<p>For programs: <a href="/openapi.json">openapi.json</a>.</p>',
             f"<nav>{links}</nav>",
             sections,
-            '<h2 id="types">types</h2>',
+            '<h2 id="t-types">types</h2>',
             *(_type(name, schema) for name, schema in document["components"]["schemas"].items()),
             "</body></html>",
             "",
