@@ -1,4 +1,4 @@
-"""Every page in both themes and on a phone: nothing serious for axe, nothing wider than the window, a picture of each."""
+"""Every page in both themes and on a phone: nothing serious for axe, nothing wider than the window, a picture."""
 
 from typing import Any
 

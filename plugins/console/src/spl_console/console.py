@@ -95,8 +95,7 @@ class Console:
             if page.needs != "nobody":
                 if session is None:
                     return self._sign_in_first(page, request)
-                if not visit.may(page.needs):
-                    raise InsufficientScope(_WHY[page.needs])
+                _check_scope(visit, page)
             if page.method != "GET":
                 check_origin(request, self._services.site.url)
                 await visit.read_form(page.most)
@@ -213,6 +212,11 @@ async def _nothing_here(visit: Visit) -> Response:
 _MISSING = Page("GET", "/{rest:path}", "nobody", _nothing_here, "What the console does not have.")
 
 Handler = Callable[[Visit], Awaitable[Response]]
+
+
+def _check_scope(visit: Visit, page: Page) -> None:
+    if not visit.may(page.needs):
+        raise InsufficientScope(_WHY[page.needs])
 
 
 def check_origin(request: Request, url: str) -> None:

@@ -10,6 +10,8 @@ from spl_console.settings import ConsoleSettings
 if TYPE_CHECKING:
     import click
 
+    from spl_console.console import Console
+
 
 class Plugin:
     """Pages for customers and operators, beside the API that they are made from."""
@@ -19,6 +21,8 @@ class Plugin:
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self._settings = settings
+        #: The console itself, once it has routes.
+        self.console: Console | None = None
 
     @hookimpl
     def register_routes(self, services: Services) -> list[Endpoint]:
@@ -27,7 +31,8 @@ class Plugin:
             return []
         from spl_console.console import Console
 
-        return Console(self._settings, services).endpoints()
+        self.console = Console(self._settings, services)
+        return self.console.endpoints()
 
     @hookimpl
     def register_commands(self) -> "list[click.Command]":
