@@ -5,12 +5,17 @@ from typing import Any
 
 import pytest
 from spl_provider_gemini import Plugin
+from spl_provider_gemini.given import Given
 from spl_provider_gemini.provider import GeminiProvider
+from spl_provider_gemini.request import encode_request
+from spl_provider_gemini.rules import rules_of
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.ports import Upstream
 from gateway_core.testing.gemini_fixture import GeminiHandle
+from gateway_core.testing.gemini_rules import check
 from gateway_core.testing.provider_parts import PlainMemory, TableMedia, parts
+from gateway_core.testing.provider_suite import chat
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 from gateway_core.upstream.native import NativeUpstream
 
@@ -52,3 +57,28 @@ def make(gemini_upstream: GeminiHandle, upstream: Upstream, memory: PlainMemory,
 @pytest.fixture
 def provider(make: Make) -> GeminiProvider:
     return make()
+
+
+Sent = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def sent() -> Sent:
+    """sent(**fields) → the body that reaches the API, which the strict rules have taken.
+
+    `to`: the model; `limit`: the gateway's own; `given`: what was fetched and remembered; `overrides`: of its rules.
+    """
+
+    def sent(
+        to: str = "gemini-2.5-flash",
+        limit: int | None = None,
+        given: dict[str, Any] | None = None,
+        overrides: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> dict[str, Any]:
+        known = given or {}
+        rules = rules_of(to, {"*": overrides or {}})
+        raw, _ = encode_request(chat(**fields), Given(model="asked-for", rules=rules, **known), limit)
+        return check(raw, to, {*known.get("signatures", {}).values(), "Y2xpZW50"})
+
+    return sent
