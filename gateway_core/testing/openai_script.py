@@ -22,6 +22,8 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: tuple[str, ...] | None = None
     text: str | None = None
     words: int = 5
+    #: Calls: each {"name": …, "arguments": "…"}, and perhaps "id"; instead of text, where `text` is None.
+    calls: tuple[dict[str, str], ...] = ()
     #: "proper", "none", or what to send as usage instead, also several one after the other.
     usage: Literal["proper", "none"] | dict[str, Any] | list[Any] = "proper"
     finish_reason: str | None = "stop"
@@ -91,24 +93,31 @@ def plain_body(script: Script, body: Mapping[str, Any]) -> bytes:
 
 
 def _choice(index: int, script: Script, body: Mapping[str, Any]) -> dict[str, Any]:
-    call = _tool_call(body, index)
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(words_of(script)), "refusal": None}
-    if call is not None:
-        message |= {"content": None, "tool_calls": [call]}
-    reason = "tool_calls" if call is not None else script.finish_reason
+    calls = _tool_calls(script, body, index)
+    content = None if calls and script.text is None else "".join(words_of(script))
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+    if calls:
+        message["tool_calls"] = calls
+    reason = "tool_calls" if calls else script.finish_reason
     return {"index": index, "message": message, "logprobs": None, "finish_reason": reason}
 
 
-def _tool_call(body: Mapping[str, Any], index: int) -> dict[str, Any] | None:
-    """A call of the first tool, or of the named one, where tool_choice demands it."""
+def _tool_calls(script: Script, body: Mapping[str, Any], index: int) -> list[dict[str, Any]]:
+    """The scripted calls; or one of the first tool, or of the named one, where tool_choice demands it."""
+    if script.calls:
+        return [_call(one.get("id") or f"call_{index}_{at}", one) for at, one in enumerate(script.calls)]
     choice, tools = body.get("tool_choice", "auto"), body.get("tools", ())
     if isinstance(choice, dict) and choice["type"] == "allowed_tools":
         choice, tools = choice["allowed_tools"]["mode"], choice["allowed_tools"]["tools"]
     if choice in ("auto", "none"):
-        return None
+        return []
     chosen = choice if isinstance(choice, dict) else tools[0]
     name = chosen[chosen["type"]]["name"]
-    return {"id": f"call_upstream{index}", "type": "function", "function": {"name": name, "arguments": '{"a": 1}'}}
+    return [_call(f"call_upstream{index}", {"name": name, "arguments": '{"a": 1}'})]
+
+
+def _call(call_id: str, call: Mapping[str, str]) -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
 
 
 def events_of(script: Script, body: Mapping[str, Any]) -> list[bytes]:
@@ -149,22 +158,24 @@ def _chunk(body: Mapping[str, Any], choices: Any, usage: Any = None, *, usage_as
 def _chunks(script: Script, body: Mapping[str, Any]) -> list[tuple[list[dict[str, Any]]]]:
     """The choices of each chunk, several answers interleaved."""
     count = body.get("n", 1)
-    calls = [_tool_call(body, index) for index in range(count)]
-    deltas: list[dict[str, Any]] = [{"content": word} for word in words_of(script)]
-    if calls[0] is not None:
-        function = calls[0]["function"]
-        opening = {**calls[0], "index": 0, "function": {"name": function["name"], "arguments": ""}}
-        deltas = [{"tool_calls": [opening]}]
-        for piece in ('{"a"', ": 1}"):
-            deltas.append({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
+    calls = _tool_calls(script, body, 0)
+    says = not calls or script.text is not None
+    deltas: list[dict[str, Any]] = [{"content": word} for word in words_of(script)] if says else []
+    for index, call in enumerate(calls):
+        function = call["function"]
+        opening = {**call, "index": index, "function": {"name": function["name"], "arguments": ""}}
+        deltas.append({"tool_calls": [opening]})
+        for at in range(0, len(function["arguments"]), 4):
+            fragment = {"index": index, "function": {"arguments": function["arguments"][at : at + 4]}}
+            deltas.append({"tool_calls": [fragment]})
     if script.role:
-        deltas.insert(0, {"role": "assistant", "content": None if calls[0] else ""})
+        deltas.insert(0, {"role": "assistant", "content": "" if says else None})
     events = [
         ([{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}],)
         for delta in deltas
         for index in range(count)
     ]
-    reason = "tool_calls" if calls[0] else script.finish_reason
+    reason = "tool_calls" if calls else script.finish_reason
     if reason is not None:
         events += [([{"index": index, "delta": {}, "finish_reason": reason}],) for index in range(count)]
     return events
