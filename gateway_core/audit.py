@@ -45,8 +45,9 @@ class CallRecord(TypedDict):
 def record_body(settlement: Settlement, credit_used: Units, overage: Units) -> bytes:
     """The JSON object that is stored for a call: a CallRecord."""
     hold, usage = settlement.hold, settlement.usage
+    cost = usd(settlement.charge)
     record: CallRecord = {
-        "cost_usd": usd(settlement.charge),
+        "cost_usd": cost,
         "tokens_input": usage.input,
         "tokens_output": usage.output,
         "model": hold.model,
@@ -67,7 +68,7 @@ def record_body(settlement: Settlement, credit_used: Units, overage: Units) -> b
         "tokens_generated": settlement.generated.output,
         "estimated": usage.estimated,
         "credit_used_usd": usd(credit_used),
-        "overage_usd": usd(overage),
+        "overage_usd": cost if overage == settlement.charge else usd(overage),
         "price_id": hold.rates.price_id,
         "billed_by": settlement.billed_by,
         "served_at": iso(settlement.served_at),

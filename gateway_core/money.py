@@ -37,10 +37,11 @@ def parse_usd(text: str) -> Units:
 def _plain(units: int, decimals: int) -> str:
     if not units:
         return "0"
-    sign, units = ("-", -units) if units < 0 else ("", units)
-    whole, fraction = divmod(units, 10**decimals)
-    digits = f"{fraction:0{decimals}d}".rstrip("0")
-    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+    if units < 0:
+        return "-" + _plain(-units, decimals)
+    digits = str(units).zfill(decimals + 1)
+    fraction = digits[-decimals:].rstrip("0")
+    return f"{digits[:-decimals]}.{fraction}" if fraction else digits[:-decimals]
 
 
 def usd(units: int) -> str:

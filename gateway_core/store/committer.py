@@ -22,6 +22,9 @@ log = logging.getLogger("gateway_core.store")
 MOST_AWAITED = 32
 """A commit never waits for more rows than this."""
 
+DEFERRED = 0.1
+"""Seconds that a row which nobody waits for may wait for the one that makes it needless."""
+
 _RETRY_AFTER = (0.02, 0.1, 0.3)
 """Seconds before each retry of a commit whose fate is unknown."""
 
@@ -55,6 +58,9 @@ class Op:
         """In the writer's thread. Raising a SplError must come before anything was written."""
         raise NotImplementedError
 
+    def undone(self) -> None:
+        """In the writer's thread: what was applied is known not to be there."""
+
     def landed(self, result: Any, *, retried: bool) -> None:  # noqa: ARG002  # for subclasses
         """On the loop, in the batch's order, before anyone else is told."""
         if not self.future.done():
@@ -73,7 +79,10 @@ class Books(Protocol):
     def begin(self) -> None: ...
     def commit(self) -> None: ...
     def rollback(self) -> None:
-        """Undoes the transaction and forgets everything that was remembered of the database."""
+        """Undoes the transaction and forgets everything that was remembered of the database.
+
+        What the next one writes may be there already: it looks first.
+        """
 
     def reopen(self) -> None:
         """A new connection, after one that failed."""
@@ -138,14 +147,11 @@ class Committer:
         self._maybe_begin()
 
     def defer(self, op: Op) -> None:
-        """Puts the op into a commit one window from now at the latest: it may be superseded until then."""
+        """Puts the op into a commit that begins DEFERRED seconds from now: it may be superseded until then."""
         if not self.healthy:
             op.failed(self._refusal())
             return
-        if not self._window:
-            self.submit(op)
-            return
-        due = self._loop.time() + self._window
+        due = self._loop.time() + DEFERRED
         self._deferred[op] = due
         if not self._timer:
             self._arm(due)
@@ -306,7 +312,8 @@ class Committer:
 
     def _commit(self, batch: Sequence[Op]) -> Outcome:
         error: Exception = StoreError("the store cannot commit")
-        for attempt in range(len(_RETRY_AFTER) + 1):
+        attempt, looked = 0, False
+        while attempt <= len(_RETRY_AFTER):
             try:
                 if attempt:
                     self._books.reopen()
@@ -321,9 +328,15 @@ class Committer:
                     )
                     break
                 if _code(caught) not in _TRANSIENT:
-                    return self._each_alone(batch, caught, retried=attempt > 0)
+                    for op in batch:
+                        op.undone()
+                    if looked:
+                        return self._each_alone(batch, caught, retried=attempt > 0)
+                    looked = True  # nothing of it was written: once more, with a look at what is there
+                    continue
                 if attempt < len(_RETRY_AFTER):
                     time.sleep(_RETRY_AFTER[attempt])
+                attempt += 1
         if not isinstance(error, StoreError):
             error = StoreError(f"The store could not commit (SQLite: {error}). Look at the disk that holds the home.")
         return Outcome([error] * len(batch), retried=True, fatal=True)

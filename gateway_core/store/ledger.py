@@ -1,7 +1,7 @@
 """Holds, open calls and settlements: `ports.Ledger` on SQLite.
 
 The hold is checked in memory (`balances`); what is durable goes through the committer. A plain call's open row may
-wait one window, and where its settlement comes within it, one row is written for both.
+wait a while (`committer.DEFERRED`), and where its settlement comes sooner, one row is written for both.
 """
 
 import asyncio
@@ -29,7 +29,6 @@ from gateway_core.store.rows import (
 from gateway_core.store_ports import CallRow, Finding, KeptAnswer, MonthTotals, OpenCall
 from gateway_core.types import Checkpoint, Hold, Settled, Settlement
 
-_INSERT_OPEN = "INSERT INTO open_calls VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 _UPSERT_CHECKPOINTS = (
     "INSERT INTO checkpoints VALUES (?, ?, ?) "
     "ON CONFLICT (boot_id) DO UPDATE SET at = excluded.at, rows = excluded.rows"
@@ -60,19 +59,23 @@ class CallOp(Op):
         if self.settlement is None:
             boot = self._ledger.boot_id
             row = (hold.id, boot, hold.account_id, hold.bearer_id, hold.month, hold.amount, hold.started_at)
-            books.db.execute(_INSERT_OPEN, (*row, encode_hold(hold)))
+            books.open_call((*row, bytearray(encode_hold(hold))))
             return None
         settled = books.post(self.settlement)
         if self.answer is not None and settled.first:
             keep(books, self.answer)
         if self.may_be_open:
-            books.db.execute("DELETE FROM open_calls WHERE id = ?", (hold.id,))
+            books.end_call(hold.id)
         if self._fresh is None:
             self._fresh = settled.first
         if self._fresh and not settled.first:
             # A commit that seemed to fail had landed: this is still the call that settled it.
             return Settled(settled.id, settled.charge, settled.credit_used, settled.overage, settled.sequence)
         return settled
+
+    def undone(self) -> None:
+        """It is not known any more whether this one is the first."""
+        self._fresh = None
 
     def landed(self, result: Settled | None, *, retried: bool) -> None:
         """Moves the balance, then tells whoever waits."""
@@ -191,7 +194,7 @@ class SqliteLedger:
     # ------------------------------------------------------------ what is durable
 
     def open(self, hold: Hold) -> "asyncio.Future[None]":
-        """Puts the call on disk: a stream's with the next commit, a plain call's within a window or with its end."""
+        """Puts the call on disk: a stream's with the next commit, a plain call's a while later or with its end."""
         op = CallOp(self, hold, self._committer.future())
         self._opening[hold.id] = op
         if hold.stream:

@@ -10,7 +10,7 @@ from gateway_core.clock import day_of, month_of
 from gateway_core.money import Units
 from gateway_core.store import reconcile_bills
 from gateway_core.store.reconcile_bills import Lines
-from gateway_core.store.rows import SELECT_LEDGER, call_row
+from gateway_core.store.rows import HOUR_MS, SELECT_LEDGER, call_row
 from gateway_core.store_ports import CallRow, Finding
 
 _DAY_COLUMNS = (
@@ -39,6 +39,7 @@ def reconcile(db: sqlite3.Connection) -> list[Finding]:
         pruned = dict(db.execute("SELECT account_id, pruned_sequence FROM heads").fetchall())
         findings += _records(db)
         findings += _records_of_calls(db, pruned, lines)
+        findings += _hours(db)
         findings += lines.findings(db)
         findings += reconcile_bills.adjustments(db, pruned)
         findings += reconcile_bills.subscriptions(db)
@@ -184,9 +185,9 @@ def _records_of_calls(db: sqlite3.Connection, pruned: dict[str, int], lines: Lin
     """Each call's one record."""
     sql = SELECT_LEDGER.replace(
         " FROM ledger l",
-        ", c.sequence, c.body FROM ledger l LEFT JOIN records c ON c.account_id = l.account_id AND c.id = l.id",
+        ", c.id, c.body FROM ledger l LEFT JOIN records c ON c.account_id = l.account_id AND c.sequence = l.sequence",
     )
-    for *row, sequence, body in db.execute(sql):
+    for *row, record_id, body in db.execute(sql):
         call = call_row(tuple(row))
         settled, account = call.settled, call.settlement.hold.account_id
         if not settled.sequence or settled.sequence <= pruned.get(account, 0):
@@ -197,8 +198,8 @@ def _records_of_calls(db: sqlite3.Connection, pruned: dict[str, int], lines: Lin
         where = f"ledger {settled.id}"
         if body is None:
             yield Finding(where, "it has its record", f"sequence {settled.sequence}", "nothing")
-        elif sequence != settled.sequence:
-            yield Finding(where, "its record is in its place", str(settled.sequence), str(sequence))
+        elif record_id != settled.id:
+            yield Finding(where, "its record is in its place", settled.id, record_id)
         elif bytes(body) != expected:
             yield Finding(
                 where, "its record says what the row says", expected.decode(), bytes(body).decode("utf-8", "replace")
@@ -208,6 +209,22 @@ def _records_of_calls(db: sqlite3.Connection, pruned: dict[str, int], lines: Lin
         "WHERE c.origin = 'ledger' AND l.id IS NULL"
     ):
         yield Finding(f"records {account} {record_id}", "the call is on the ledger", record_id, "nothing")
+
+
+def _hours(db: sqlite3.Connection) -> Iterator[Finding]:
+    """Each record is found by its time: its own hour, or one after it, begins no later than it."""
+    sql = """
+    SELECT account_id, thread, hour, first, (
+        SELECT min(first) FROM record_hours h
+        WHERE h.account_id = r.account_id AND h.thread = r.thread AND h.hour >= r.hour
+    ) FROM (
+        SELECT account_id, thread, created_at / ? AS hour, min(sequence) AS first FROM records GROUP BY 1, 2, 3
+    ) r
+    """
+    for account, thread, hour, first, begins in db.execute(sql, (HOUR_MS,)):
+        if begins is None or begins > first:
+            where = f"record_hours {account} {thread} {hour}"
+            yield Finding(where, "its records are found by their time", f"at most {first}", str(begins or "nothing"))
 
 
 def _still_open(db: sqlite3.Connection) -> Iterator[Finding]:

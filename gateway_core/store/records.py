@@ -11,6 +11,7 @@ from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import write
 from gateway_core.store.readers import Readers
+from gateway_core.store.rows import HOUR_MS
 from gateway_core.store_ports import Behind, ChainEnds, RecordQuery, SinkFailure
 from gateway_core.types import Record
 
@@ -115,12 +116,11 @@ def _read(db: sqlite3.Connection, query: RecordQuery) -> list[Record]:
             sql.append(f"AND {condition}")
             values.append(value)
     if query.since is not None and query.thread is not None:
-        # The index by time says where to begin, so that the last day of a long thread does not read all of it.
+        # Its hours say where to begin, so that the last day of a long thread does not read all of it.
         sql.append(
-            "AND sequence >= "
-            "(SELECT min(sequence) FROM records WHERE account_id = ? AND thread = ? AND created_at >= ?)"
+            "AND sequence >= (SELECT min(first) FROM record_hours WHERE account_id = ? AND thread = ? AND hour >= ?)"
         )
-        values += [query.account_id, query.thread, query.since]
+        values += [query.account_id, query.thread, query.since // HOUR_MS]
     sql.append("ORDER BY sequence LIMIT ?")
     values.append(query.limit)
     return [to_record(row) for row in db.execute(" ".join(sql), values)]

@@ -21,6 +21,13 @@ _OLD_ACCOUNTS = """
 SELECT h.account_id FROM heads h JOIN records r ON r.account_id = h.account_id AND r.sequence = h.pruned_sequence + 1
 WHERE h.account_id > ? AND r.created_at < ? ORDER BY h.account_id LIMIT ?
 """
+# An hour goes when a later one begins no later than what is left: every record that is left is then found from there.
+_PASSED_HOURS = """
+DELETE FROM record_hours AS past WHERE account_id = ?1 AND first <= ?2 AND EXISTS (
+    SELECT 1 FROM record_hours later WHERE later.account_id = ?1 AND later.thread = past.thread
+    AND later.hour > past.hour AND later.first <= ?2 + 1
+)
+"""
 
 
 class SqliteRetention:
@@ -73,6 +80,7 @@ def _prune_records(db: sqlite3.Connection, account_id: str, before: int, upto: i
     if last is not None:
         db.execute("UPDATE heads SET pruned_sequence = ?, pruned_hash = ? WHERE account_id = ?", (*last, account_id))
         db.execute("DELETE FROM records WHERE account_id = ? AND sequence <= ?", (account_id, last[0]))
+        db.execute(_PASSED_HOURS, (account_id, last[0]))
     return removed
 
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 import msgspec
 
 from gateway_core.money import Units
+from gateway_core.store.inserts import inserting
 from gateway_core.store_ports import CallRow
 from gateway_core.types import Checkpoint, Hold, Outcome, Rates, Settled, Settlement, StreamState, Usage
 
@@ -15,11 +16,19 @@ LEDGER_COLUMNS = (
     "generated_estimated, charge, owed, loss, credit_used, overage, rates, price_id, markup, outcome, stream_state, "
     "error_code, latency_ms, ttft_ms, served_at, billed_by, acknowledged_bytes, sequence"
 )
-_PLACES = ", ".join("?" * (LEDGER_COLUMNS.count(",") + 1))
-INSERT_LEDGER = f"INSERT INTO ledger ({LEDGER_COLUMNS}) VALUES ({_PLACES}) ON CONFLICT (id) DO NOTHING"  # constants
+_NO_COUNT, _NO_TEXT = -1, ""
+INSERT_LEDGER = inserting(
+    "ledger",
+    LEDGER_COLUMNS,
+    nulls=dict.fromkeys(("account_cap", "bearer_cap", "ttft_ms", "acknowledged_bytes"), str(_NO_COUNT))
+    | dict.fromkeys(("stream_state", "error_code"), f"'{_NO_TEXT}'"),
+)
 _QUALIFIED = ", ".join(f"l.{column}" for column in LEDGER_COLUMNS.split(", "))
 SELECT_LEDGER = f"SELECT {_QUALIFIED}, r.body FROM ledger l JOIN rates r ON r.number = l.rates"  # constants
 """Ends with the columns that `call_row` reads; a WHERE may follow."""
+
+HOUR_MS = 3_600_000
+"""Records are found by time to the hour."""
 
 encode_hold = msgspec.msgpack.Encoder().encode
 decode_hold = msgspec.msgpack.Decoder(Hold).decode
@@ -35,7 +44,7 @@ def json_text(value: Any) -> str:
 
 
 def ledger_row(settlement: Settlement, credit_used: int, overage: int, rates: int, sequence: int) -> tuple[Any, ...]:
-    """The values of LEDGER_COLUMNS. `rates` is the number of the row in the table of that name."""
+    """The values that INSERT_LEDGER takes. `rates` is the number of the row in the table of that name."""
     hold, usage, generated = settlement.hold, settlement.usage, settlement.generated
     return (
         hold.id,
@@ -45,13 +54,13 @@ def ledger_row(settlement: Settlement, credit_used: int, overage: int, rates: in
         hold.model,
         hold.tier,
         hold.endpoint,
-        hold.stream,
+        1 if hold.stream else 0,
         hold.started_at,
         hold.amount,
         hold.input_tokens,
         hold.output_tokens,
-        hold.account_cap,
-        hold.bearer_cap,
+        _NO_COUNT if hold.account_cap is None else hold.account_cap,
+        _NO_COUNT if hold.bearer_cap is None else hold.bearer_cap,
         settlement.provider,
         settlement.upstream_model,
         usage.input,
@@ -59,13 +68,13 @@ def ledger_row(settlement: Settlement, credit_used: int, overage: int, rates: in
         usage.cached,
         usage.cache_write,
         usage.reasoning,
-        usage.estimated,
+        1 if usage.estimated else 0,
         generated.input,
         generated.output,
         generated.cached,
         generated.cache_write,
         generated.reasoning,
-        generated.estimated,
+        1 if generated.estimated else 0,
         settlement.charge,
         settlement.owed,
         settlement.loss,
@@ -75,13 +84,13 @@ def ledger_row(settlement: Settlement, credit_used: int, overage: int, rates: in
         hold.rates.price_id,
         hold.rates.markup,
         settlement.outcome,
-        settlement.stream_state,
-        settlement.error_code,
+        settlement.stream_state or _NO_TEXT,
+        settlement.error_code or _NO_TEXT,
         settlement.latency_ms,
-        settlement.ttft_ms,
+        _NO_COUNT if settlement.ttft_ms is None else settlement.ttft_ms,
         settlement.served_at,
         settlement.billed_by,
-        settlement.acknowledged_bytes,
+        _NO_COUNT if settlement.acknowledged_bytes is None else settlement.acknowledged_bytes,
         sequence,
     )
 

@@ -305,6 +305,27 @@ class StoreSuite(
         assert await read(model="a", thread=AUDIT_THREAD) == [2, 4]
         assert await read(thread="th_other") == []
 
+    async def test_records_are_found_by_time_though_the_clock_was_set(self, store: Store) -> None:
+        """Also those that were made after the clock went back, and at an hour that began before."""
+        hours = (10, 12, 7, 12, 11, 9)
+        for number, hour in enumerate(hours):
+            served = samples.STARTED_AT + hour * 3_600_000 + number
+            await store.ledger.settle(settlement(hold(f"req_{number}"), 1, served_at=served))
+        for since in range(6, 14):
+            at = samples.STARTED_AT + since * 3_600_000
+            for thread in (AUDIT_THREAD, None):
+                found = await store.records.read(RecordQuery("acct_sample", thread, since=at))
+                expected = [number + 1 for number, hour in enumerate(hours) if hour >= since]
+                assert [record.sequence for record in found] == expected
+
+    async def test_a_calls_record_that_comes_from_elsewhere_is_the_one_there_is(self, store: Store) -> None:
+        """An id is on record once for an account, wherever it came from first."""
+        await spend(store, hold("req_1"), 10)
+        (record,) = await store.records.read(RecordQuery("acct_sample"))
+        assert await store.records.append("acct_sample", AUDIT_THREAD, "req_1", b"{}", "inst_1") == record
+        elsewhere = await store.records.append("acct_other", AUDIT_THREAD, "req_1", b"{}", "inst_1")
+        assert (elsewhere.sequence, bytes(elsewhere.body)) == (1, b"{}")
+
     async def test_a_delivered_record_is_stored_once(self, store: Store) -> None:
         """The second delivery gives back what the first one stored, also where it differs."""
         body = b'{"model":"demo","cost_usd":"0.1"}'

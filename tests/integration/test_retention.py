@@ -1,6 +1,8 @@
 """Retention on the real store: what is past its time goes, a little at a time; chains stay whole, the ledger stays."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from gateway_core.store.sqlite import SqliteStore
 from gateway_core.store_ports import DAY_KEY, LogEntry, RecordQuery
 from gateway_core.testing import calls, samples
 from gateway_core.testing.clock import ManualClock
-from gateway_core.types import Record
+from gateway_core.types import AUDIT_THREAD, Record
 
 DAY = 86_400.0
 ACCOUNT = "acct_sample"
@@ -124,6 +126,23 @@ async def test_a_clock_that_was_set_takes_nothing_from_the_middle(store: SqliteS
     clock.advance(5 * DAY)
     assert await retention(store, clock, records_days=10).look() == {}
     assert await left(store) == [1, 2]
+
+
+async def test_what_is_left_is_found_by_its_time_and_the_hours_that_passed_go(
+    store: SqliteStore, clock: ManualClock, tmp_path: Path
+) -> None:
+    for hours in (0, 1, -3, 2, 0, 5, 30):
+        clock.jump(hours * 3600.0)
+        await post(store, clock, 2)
+    records = await store.records.read(RecordQuery(ACCOUNT))
+    clock.advance(2 * DAY)
+    for upto in range(len(records) + 1):
+        await store.retention.prune_records(ACCOUNT, clock.now_ms(), upto, len(records))
+        for since in sorted({record.created_at // 3_600_000 * 3_600_000 for record in records}):
+            found = await store.records.read(RecordQuery(ACCOUNT, AUDIT_THREAD, since=since))
+            assert found == [record for record in records[upto:] if record.created_at >= since]
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite3")) as db:
+        assert db.execute("SELECT count(*) FROM record_hours").fetchone() == (1,)
 
 
 async def test_the_operators_log_day_keys_and_old_revocations_go(store: SqliteStore, clock: ManualClock) -> None:

@@ -158,7 +158,7 @@ async def test_expected_rows_that_do_not_come_are_waited_for_one_window(
     assert books.committed[1:] == [["a", "b"]]
 
 
-async def test_a_deferred_row_goes_by_itself_after_a_window(books: ListBooks, made: Callable[..., Committer]) -> None:
+async def test_a_deferred_row_goes_by_itself_after_a_while(books: ListBooks, made: Callable[..., Committer]) -> None:
     committer = made()
     op = NameOp("open")
     committer.defer(op)

@@ -169,7 +169,8 @@ CREATE TABLE ledger (
     sequence INTEGER NOT NULL,  -- of its record in the account's chain; 0 where another instance writes the record
     CHECK (charge >= 0 AND charge <= hold_amount AND credit_used + overage = charge)
 ) STRICT;
-CREATE INDEX ledger_by_time ON ledger (account_id, started_at);
+-- What cost the house something is among these. A call that was delivered whole pays for no index but its id's.
+CREATE INDEX ledger_not_ok ON ledger (account_id, started_at) WHERE outcome <> 'ok';
 
 CREATE TABLE adjustments (
     id TEXT PRIMARY KEY,
@@ -251,8 +252,18 @@ CREATE TABLE records (
     origin TEXT NOT NULL,  -- "ledger", or who sent it
     PRIMARY KEY (account_id, sequence)
 ) STRICT;
-CREATE UNIQUE INDEX records_by_id ON records (account_id, id);
-CREATE INDEX records_by_time ON records (account_id, thread, created_at);
+-- A call's own record is found by its ledger row.
+CREATE UNIQUE INDEX records_by_id ON records (account_id, id) WHERE origin <> 'ledger';
+
+-- Where each hour of a thread begins: records are found by time with one row an hour, not with an entry a record.
+-- `hour` is hours since the epoch, `first` the sequence of the first record that was made in it.
+CREATE TABLE record_hours (
+    account_id TEXT NOT NULL,
+    thread TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    PRIMARY KEY (account_id, thread, hour)
+) STRICT, WITHOUT ROWID;
 
 -- The end of each account's chain, and where retention has cut its beginning.
 CREATE TABLE heads (
