@@ -4,6 +4,7 @@ from gateway_core.testing.anthropic_fixture import anthropic_upstream, anthropic
 from gateway_core.testing.gemini_fixture import gemini_upstream, gemini_upstream_process
 from gateway_core.testing.needs import pytest_configure, pytest_runtest_setup
 from gateway_core.testing.openai_fixture import openai_upstream, openai_upstream_process
+from gateway_core.testing.profiles import vendors, vendors_process
 
 __all__ = [
     "anthropic_upstream",
@@ -14,4 +15,6 @@ __all__ = [
     "openai_upstream_process",
     "pytest_configure",
     "pytest_runtest_setup",
+    "vendors",
+    "vendors_process",
 ]

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from gateway_core.testing.anthropic_fixture import AnthropicHandle
+from gateway_core.testing.gemini_fixture import GeminiHandle
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.server import PATIENCE, ServedGateway
 
@@ -15,17 +19,53 @@ KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
 MESSAGES: list[Any] = [{"role": "user", "content": "Say hello in one sentence."}]
 
 
-def managed(upstream: UpstreamHandle, more: str = "") -> str:
-    """syncropic.toml with all its providers at the upstream. `more` is TOML that wins over it."""
+@dataclass(frozen=True)
+class Vendors:
+    """Who plays the managed profile's three providers, each in its own language."""
+
+    openai: UpstreamHandle
+    anthropic: AnthropicHandle
+    gemini: GeminiHandle
+
+    def log(self) -> list[dict[str, Any]]:
+        """All that they were asked."""
+        return [*self.openai.log(), *self.anthropic.log(), *self.gemini.log()]
+
+    def reset(self) -> None:
+        """Forgets scripts and logs."""
+        for each in (self.openai, self.anthropic, self.gemini):
+            each.reset()
+
+
+@pytest.fixture(scope="session")
+def vendors_process(
+    openai_upstream_process: UpstreamHandle,
+    anthropic_upstream_process: AnthropicHandle,
+    gemini_upstream_process: GeminiHandle,
+) -> Vendors:
+    """Three processes for the whole session."""
+    return Vendors(openai_upstream_process, anthropic_upstream_process, gemini_upstream_process)
+
+
+@pytest.fixture
+def vendors(vendors_process: Vendors) -> Vendors:
+    """The strict upstreams of the three wires, their scripts and logs empty."""
+    vendors_process.reset()
+    return vendors_process
+
+
+def managed(vendors: Vendors, more: str = "") -> str:
+    """syncropic.toml with its providers at the upstreams. `more` is TOML that wins over it."""
     providers = "".join(
-        f'[providers.{name}]\nbase_url = "{upstream.base_url}"\n' for name in ("openai", "anthropic", "gemini")
+        f'[providers.{name}]\nbase_url = "{getattr(vendors, name).base_url}"\n'
+        for name in ("openai", "anthropic", "gemini")
     )
     return f'include = ["shipped:syncropic.toml"]\n[upstream]\nretries = 0\nbreaker_failures = 0\n{providers}\n{more}'
 
 
-def environment(upstream: UpstreamHandle) -> dict[str, str]:
+def environment(vendors: Vendors) -> dict[str, str]:
     """The providers' keys."""
-    return dict.fromkeys(KEYS, upstream.key)
+    return dict(zip(KEYS, (vendors.openai.key, vendors.anthropic.key, vendors.gemini.key), strict=True))
 
 
 def subscriber(served: ServedGateway, name: str, plan: str | None = "pro") -> str:

@@ -15,7 +15,7 @@ from gateway_core.edge.app import App
 from gateway_core.gateway import Gateway
 from gateway_core.home import Home
 from gateway_core.testing.openai_fixture import UpstreamHandle
-from gateway_core.testing.profiles import MESSAGES, environment, managed, mint, subscriber
+from gateway_core.testing.profiles import MESSAGES, Vendors, environment, managed, mint, subscriber
 from gateway_core.testing.server import ServedGateway, serving
 
 OPEN_TO_IT = {"public", "caller", "inference"}
@@ -33,10 +33,9 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(openai_upstream_process: UpstreamHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(vendors_process: Vendors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     home = tmp_path_factory.mktemp("leaked") / "home"
-    upstream = openai_upstream_process
-    with serving(home, config=managed(upstream), env=environment(upstream)) as gateway:
+    with serving(home, config=managed(vendors_process), env=environment(vendors_process)) as gateway:
         victim, other = subscriber(gateway, "victim"), subscriber(gateway, "other")
         leaked, theirs = (mint(gateway, name) for name in ("victim", "other"))
         with httpx2.Client(base_url=gateway.url, headers={"authorization": f"Bearer {theirs}"}) as client:

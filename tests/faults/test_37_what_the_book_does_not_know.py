@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from gateway_core.testing.openai_fixture import UpstreamHandle
-from gateway_core.testing.profiles import MESSAGES, environment, managed, mint, subscriber
+from gateway_core.testing.profiles import MESSAGES, Vendors, environment, managed, mint, subscriber
 from gateway_core.testing.server import ServedGateway, serving
 
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
@@ -40,21 +40,17 @@ price = "free"
 
 
 @pytest.fixture(scope="module")
-def served(
-    openai_upstream_process: UpstreamHandle, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServedGateway]:
+def served(vendors_process: Vendors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedGateway]:
     """The managed profile, anonymous tier included."""
     home = tmp_path_factory.mktemp("managed") / "home"
-    config = managed(openai_upstream_process, "[tiers.anonymous]\nrequests_per_minute = 100\n")
-    with serving(home, config=config, env=environment(openai_upstream_process)) as gateway:
+    config = managed(vendors_process, "[tiers.anonymous]\nrequests_per_minute = 100\n")
+    with serving(home, config=config, env=environment(vendors_process)) as gateway:
         subscriber(gateway, "acme")
         yield gateway
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_each_is_refused_by_name_and_nothing_is_taken(
-    served: ServedGateway, openai_upstream: UpstreamHandle, stream: bool
-) -> None:
+def test_each_is_refused_by_name_and_nothing_is_taken(served: ServedGateway, vendors: Vendors, stream: bool) -> None:
     acme = {"authorization": f"Bearer {mint(served, 'acme')}"}
     for headers, model in ((acme, "gpt-4o"), ({}, "gemini-flash-1.5")):
         with httpx2.Client(base_url=served.base_url, headers=headers) as client:
@@ -66,7 +62,7 @@ def test_each_is_refused_by_name_and_nothing_is_taken(
                 assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == ("invalid_request", param)
                 limit, left = (answer.headers[f"x-ratelimit-{what}-requests"] for what in ("limit", "remaining"))
                 assert limit == left, told
-    assert openai_upstream.log() == []
+    assert vendors.log() == []
     assert served.spl("reconcile", "-o", "json").strip() == "[]"
     assert json.loads(served.spl("thread", "records", "th_audit_api_usage", "-o", "json")) == []
 
@@ -77,7 +73,7 @@ def test_one_s_own_gateway_refuses_what_it_cannot_price_and_nothing_more(
     home = tmp_path_factory.mktemp("own") / "home"
     config = OWN.format(base_url=openai_upstream.base_url)
     with (
-        serving(home, config=config, env=environment(openai_upstream)) as gateway,
+        serving(home, config=config, env={"OPENAI_API_KEY": openai_upstream.key}) as gateway,
         httpx2.Client(base_url=gateway.base_url, headers={"authorization": f"Bearer {gateway.key}"}) as client,
     ):
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from gateway_core.testing.openai_fixture import UpstreamHandle
-from gateway_core.testing.profiles import MESSAGES, environment, managed, mint, subscriber
+from gateway_core.testing.profiles import MESSAGES, Vendors, environment, managed, mint, subscriber
 from gateway_core.testing.server import ServedGateway, serving
 
 # One account for each gate: it fails that gate and all that come after it.
@@ -27,13 +27,11 @@ limits."gpt-4o" = { tpm = 1000 }
 
 
 @pytest.fixture(scope="module")
-def served(
-    openai_upstream_process: UpstreamHandle, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServedGateway]:
+def served(vendors_process: Vendors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedGateway]:
     """The managed gateway with limits that are soon reached."""
-    config = managed(openai_upstream_process, TIGHT)
+    config = managed(vendors_process, TIGHT)
     home = tmp_path_factory.mktemp("gates") / "home"
-    with serving(home, config=config, env=environment(openai_upstream_process)) as gateway:
+    with serving(home, config=config, env=environment(vendors_process)) as gateway:
         yield gateway
 
 

@@ -12,8 +12,7 @@ import pytest
 from openai import OpenAI
 
 from gateway_core.config_file import shipped_folder
-from gateway_core.testing.openai_fixture import UpstreamHandle
-from gateway_core.testing.profiles import MESSAGES, Curled, curl, environment, managed, mint, subscriber
+from gateway_core.testing.profiles import MESSAGES, Curled, Vendors, curl, environment, managed, mint, subscriber
 from gateway_core.testing.server import ServedGateway, serving
 
 PUBLISHED = {
@@ -32,12 +31,10 @@ TEAM_LIMITS = {
 
 
 @pytest.fixture(scope="module")
-def syncropic(
-    openai_upstream_process: UpstreamHandle, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServedGateway]:
-    """The managed gateway, its providers played by the strict upstream."""
+def syncropic(vendors_process: Vendors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedGateway]:
+    """The managed gateway, its providers played by the strict upstreams."""
     home = tmp_path_factory.mktemp("syncropic") / "home"
-    with serving(home, config=managed(openai_upstream_process), env=environment(openai_upstream_process)) as gateway:
+    with serving(home, config=managed(vendors_process), env=environment(vendors_process)) as gateway:
         subscriber(gateway, "acme")
         yield gateway
 
@@ -83,10 +80,9 @@ def test_the_live_list_has_the_published_prices(syncropic: ServedGateway) -> Non
     assert listed["gemini-flash-1.5"]["requests_per_day"]["limit"] == 100
 
 
-def test_the_quick_start_on_the_paid_tier(syncropic: ServedGateway, openai_upstream: UpstreamHandle) -> None:
+def test_the_quick_start_on_the_paid_tier(syncropic: ServedGateway, vendors: Vendors) -> None:
     key = mint(syncropic, "acme")
-    usage = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
-    openai_upstream.script("claude-haiku-4-5", usage=usage)
+    vendors.anthropic.script("claude-haiku-4-5", usage={"input_tokens": 12, "output_tokens": 7})
     answer = chat(syncropic, "claude-haiku-4-5", key)
     assert answer.status == 200
     assert answer.headers["x-syncropic-tier"] == "paid"
@@ -100,14 +96,13 @@ def test_the_quick_start_on_the_paid_tier(syncropic: ServedGateway, openai_upstr
         "claude-haiku-4-5",
         19,
     )
-    sent = openai_upstream.log()[0]["body"]
-    assert (sent["store"], sent["max_tokens"]) == (False, 1500)
+    sent = vendors.anthropic.log()[0]["body"]
+    assert "store" not in sent
+    assert (sent["max_tokens"], sent["messages"][0]["content"][0]["text"]) == (1500, MESSAGES[0]["content"])
 
 
-def test_the_first_start_prints_what_its_key_needs_and_a_call_that_works(
-    openai_upstream: UpstreamHandle, tmp_path: Path
-) -> None:
-    with serving(tmp_path / "home", config=managed(openai_upstream), env=environment(openai_upstream)) as gateway:
+def test_the_first_start_prints_what_its_key_needs_and_a_call_that_works(vendors: Vendors, tmp_path: Path) -> None:
+    with serving(tmp_path / "home", config=managed(vendors), env=environment(vendors)) as gateway:
         assert gateway.key
         subscribe, call = gateway.output().rpartition("Try it:\n")[2].strip().splitlines()
         assert subscribe == "spl subscription start local --plan starter"
@@ -127,16 +122,20 @@ def test_the_sdk_on_the_paid_tier(syncropic: ServedGateway, model: str) -> None:
         assert {each.id for each in client.models.list()} == set(PUBLISHED)
 
 
-def test_a_server_that_refuses_store_is_not_sent_it(syncropic: ServedGateway, openai_upstream: UpstreamHandle) -> None:
-    assert chat(syncropic, "gemini-pro", mint(syncropic, "acme"), temperature=0.5).status == 200
-    sent = openai_upstream.log()[0]["body"]
-    assert "store" not in sent
-    assert (sent["model"], sent["messages"], sent["temperature"]) == ("gemini-1.5-pro", MESSAGES, 0.5)
+def test_each_provider_is_asked_in_its_own_language(syncropic: ServedGateway, vendors: Vendors) -> None:
+    """And OpenAI alone is told that nothing is to be stored: the others have no such field."""
+    key = mint(syncropic, "acme")
+    for model in ("gpt-4o", "claude-sonnet-4-6", "gemini-pro"):
+        assert chat(syncropic, model, key, temperature=0.5).status == 200
+    (openai,), (anthropic,), (gemini,) = (each.log() for each in (vendors.openai, vendors.anthropic, vendors.gemini))
+    assert (openai["body"]["store"], openai["body"]["model"]) == (False, "gpt-4o")
+    assert (anthropic["path"], anthropic["body"]["model"]) == ("/v1/messages", "claude-sonnet-4-6")
+    assert gemini["path"].endswith("/models/gemini-1.5-pro:generateContent")
+    assert gemini["body"]["generationConfig"]["temperature"] == anthropic["body"]["temperature"] == 0.5
+    assert "store" not in {**anthropic["body"], **gemini["body"]}
 
 
-def test_without_a_subscription_there_is_nothing_but_402(
-    syncropic: ServedGateway, openai_upstream: UpstreamHandle
-) -> None:
+def test_without_a_subscription_there_is_nothing_but_402(syncropic: ServedGateway, vendors: Vendors) -> None:
     subscriber(syncropic, "unsubscribed", plan=None)
     key = mint(syncropic, "unsubscribed")
     for stream in (False, True):
@@ -148,12 +147,10 @@ def test_without_a_subscription_there_is_nothing_but_402(
     assert chat(syncropic, "gpt-4o", key).status == 200
     syncropic.spl("subscription", "cancel", "unsubscribed")
     assert chat(syncropic, "gpt-4o", key).error["code"] == "subscription_required"
-    assert len(openai_upstream.log()) == 1
+    assert len(vendors.log()) == 1
 
 
-def test_the_61st_call_of_a_minute_whichever_key_makes_it(
-    syncropic: ServedGateway, openai_upstream: UpstreamHandle
-) -> None:
+def test_the_61st_call_of_a_minute_whichever_key_makes_it(syncropic: ServedGateway, vendors: Vendors) -> None:
     subscriber(syncropic, "busy")
     keys = [mint(syncropic, "busy"), mint(syncropic, "busy")]
     with OpenAI(base_url=syncropic.base_url, api_key=keys[0]) as client:
@@ -167,11 +164,11 @@ def test_the_61st_call_of_a_minute_whichever_key_makes_it(
     assert refused.error["request_id"] == refused.headers["x-request-id"]
     assert 1 <= wait <= 60
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
-    assert len(openai_upstream.log()) == 60
+    assert len(vendors.log()) == 60
 
 
 def test_the_self_host_tier_is_the_same_account_minute_and_credit(
-    syncropic: ServedGateway, openai_upstream: UpstreamHandle, tmp_path: Path
+    syncropic: ServedGateway, vendors: Vendors, tmp_path: Path
 ) -> None:
     subscriber(syncropic, "office")
     with serving(tmp_path / "office") as office:
@@ -187,14 +184,14 @@ def test_the_self_host_tier_is_the_same_account_minute_and_credit(
     syncropic.spl("subscription", "suspend", "office")
     refused = chat(syncropic, "gpt-4o", bearer)
     assert (refused.status, refused.error["code"]) == (402, "subscription_required")
-    assert len(openai_upstream.log()) == 2
+    assert len(vendors.log()) == 2
 
 
 # ---------------------------------------------------------------- anonymous
 
 
-def test_the_anonymous_tier(openai_upstream: UpstreamHandle, tmp_path: Path) -> None:
-    with serving(tmp_path / "home", config=managed(openai_upstream), env=environment(openai_upstream)) as gateway:
+def test_the_anonymous_tier(vendors: Vendors, tmp_path: Path) -> None:
+    with serving(tmp_path / "home", config=managed(vendors), env=environment(vendors)) as gateway:
         outside = chat(gateway, "gpt-4o", None)
         assert (outside.status, outside.error["code"]) == (402, "subscription_required")
         assert outside.error["message"] == "The model `gpt-4o` is not part of the anonymous tier."
@@ -212,14 +209,14 @@ def test_the_anonymous_tier(openai_upstream: UpstreamHandle, tmp_path: Path) -> 
         assert refused.error["message"] == f"5 requests per minute on anonymous tier; retry in {wait}s"
         assert "x-should-retry" not in refused.headers
         assert chat(gateway, "gemini-flash-1.5", "sk-wrong").status == 401
-    assert len(openai_upstream.log()) == 5
+    assert len(vendors.log()) == 5
 
 
-def test_an_anonymous_day_is_a_hundred_messages(openai_upstream: UpstreamHandle, tmp_path: Path) -> None:
-    config = managed(openai_upstream, "[tiers.anonymous]\nrequests_per_minute = 1000\n")
+def test_an_anonymous_day_is_a_hundred_messages(vendors: Vendors, tmp_path: Path) -> None:
+    config = managed(vendors, "[tiers.anonymous]\nrequests_per_minute = 1000\n")
     body = {"model": "gemini-flash-1.5", "messages": MESSAGES}
     with (
-        serving(tmp_path / "home", config=config, env=environment(openai_upstream)) as gateway,
+        serving(tmp_path / "home", config=config, env=environment(vendors)) as gateway,
         httpx2.Client(base_url=gateway.base_url) as client,
     ):
         for _ in range(100):
@@ -229,15 +226,15 @@ def test_an_anonymous_day_is_a_hundred_messages(openai_upstream: UpstreamHandle,
     assert (refused.status, refused.headers["x-should-retry"]) == (429, "false")
     assert refused.error["message"] == f"100 messages per day on anonymous tier; retry in {wait}s"
     assert 1 <= int(wait) <= 86_400
-    assert len(openai_upstream.log()) == 100
+    assert len(vendors.log()) == 100
 
 
-def test_all_anonymous_callers_together_have_a_budget(openai_upstream: UpstreamHandle, tmp_path: Path) -> None:
+def test_all_anonymous_callers_together_have_a_budget(vendors: Vendors, tmp_path: Path) -> None:
     # A call here may cost 100 tokens of output at $0.39 per 1M and its input, and costs that much.
-    config = managed(openai_upstream, '[tiers.anonymous]\nrequests_per_minute = 1000\nbudget_usd_per_day = "0.0001"\n')
-    usage = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
-    openai_upstream.script("gemini-1.5-flash", usage=usage)
-    with serving(tmp_path / "home", config=config, env=environment(openai_upstream)) as gateway:
+    config = managed(vendors, '[tiers.anonymous]\nrequests_per_minute = 1000\nbudget_usd_per_day = "0.0001"\n')
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 100, "totalTokenCount": 110}
+    vendors.gemini.script("gemini-1.5-flash", usage=usage)
+    with serving(tmp_path / "home", config=config, env=environment(vendors)) as gateway:
         served = 0
         while (answer := chat(gateway, "gemini-flash-1.5", None, max_tokens=100)).status == 200:
             served += 1
@@ -245,7 +242,7 @@ def test_all_anonymous_callers_together_have_a_budget(openai_upstream: UpstreamH
         assert "The anonymous tier's daily budget would be passed" in answer.error["message"]
         assert "left today (UTC)" in answer.error["message"]
         # $0.000039975 a call: two fit into $0.0001, a third would pass it.
-        assert served == len(openai_upstream.log()) == 2
+        assert served == len(vendors.log()) == 2
         subscriber(gateway, "paying")
         assert chat(gateway, "gemini-flash-1.5", mint(gateway, "paying")).status == 200
 
