@@ -88,7 +88,7 @@ class Gates:
             await self._look(self._call(client, principal, account, _UNREAD), client)
         try:
             body = await client.body()
-            request = decode_request(body)
+            request = decode_request(body, account.id)
             if self._managed:
                 refuse_unpriced(request)
                 request = of_one_tenant(request)

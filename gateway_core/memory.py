@@ -82,7 +82,9 @@ class ProviderMemory:
 
     async def keep(self, account_id: str, entries: Mapping[str, bytes]) -> None:
         """Keeps those that are not too large. Where the store cannot be written they are known in this process only:
-        an entry that is lost is no error."""
+        an entry that is lost is no error. For nobody nothing is kept: it would be everybody's."""
+        if not account_id:
+            return
         expires_at = self._clock.now_ms() + round(self._config.hours * _HOUR_MS)
         sealed: list[MemoryEntry] = []
         for key, value in entries.items():
@@ -102,6 +104,8 @@ class ProviderMemory:
 
     async def recall(self, account_id: str, keys: Sequence[str]) -> dict[str, bytes]:
         """Those that are kept: from this process, else from the store."""
+        if not account_id:
+            return {}
         now = self._clock.now_ms()
         names = {self._seal.digest(account_id, key): key for key in keys[-MOST_KEYS:]}
         found: dict[str, bytes] = {}

@@ -1,17 +1,24 @@
 """Fault 26, for images and files: an address in a request never leads into our own network, and brings no more than it
 may."""
 
+import base64
+import json
 import socket
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from gateway_core.config import MediaConfig
 from gateway_core.errors import InvalidRequest
 from gateway_core.media import FetchedMedia
 from gateway_core.ports import MediaLink
+from gateway_core.testing.gemini_fixture import GeminiHandle
 from gateway_core.testing.key_server import KeyServer, key_server
+from gateway_core.testing.server import PATIENCE, ServedGateway, serving
 
 PARAM = "messages[0].content[1].image_url.url"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -140,3 +147,60 @@ async def test_26_it_is_bounded_in_size_and_time(server: KeyServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
         assert "did not answer within 0.2 s" in await refusal(url, config)
+
+
+# ---------------------------------------------------------------- through the whole gateway
+
+CONFIG = """
+[media]
+{media}
+
+[providers.google]
+plugin = "provider-gemini"
+base_url = "{base_url}"
+api_key = "env:GEMINI_API_KEY"
+
+[models.seer]
+routes = [{{ provider = "google", model = "gemini-3.8-flash" }}]
+price = {{ input = "1", output = "2" }}
+"""
+
+
+def look_at(gateway: ServedGateway, url: str) -> httpx2.Response:
+    content = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": url}}]
+    body = {"model": "seer", "messages": [{"role": "user", "content": content}]}
+    headers = {"authorization": f"Bearer {gateway.key}"}
+    return httpx2.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=PATIENCE)
+
+
+def test_26_a_call_that_names_an_inside_address_ends_with_400_and_costs_nothing(
+    gemini_upstream: GeminiHandle, server: KeyServer, tmp_path: Path
+) -> None:
+    config = CONFIG.format(base_url=gemini_upstream.base_url, media="allow_http = true")
+    with serving(tmp_path / "home", config=config, env={"GEMINI_API_KEY": gemini_upstream.key}) as gateway:
+        for url in (f"{server.url}/a.png", "http://169.254.169.254/latest", "http://localhost/a.png"):
+            answer = look_at(gateway, url)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_request", PARAM)
+            assert "not public" in error["message"]
+            assert "127.0.0.1" not in error["message"]
+        records = json.loads(gateway.spl("thread", "records", "th_audit_api_usage", "-o", "json"))
+        assert [(Decimal(each["body"]["cost_usd"]), each["body"]["outcome"]) for each in records] == [(0, "failed")] * 3
+        assert gateway.spl("reconcile", "-o", "json").strip() == "[]"
+    assert server.asked == []
+    assert gemini_upstream.log() == []
+
+
+def test_26_what_may_be_fetched_reaches_the_provider_whole(
+    gemini_upstream: GeminiHandle, server: KeyServer, tmp_path: Path
+) -> None:
+    allowed = "allow_http = true\nallow_private_addresses = true"
+    config = CONFIG.format(base_url=gemini_upstream.base_url, media=allowed)
+    with serving(tmp_path / "home", config=config, env={"GEMINI_API_KEY": gemini_upstream.key}) as gateway:
+        assert look_at(gateway, f"{server.url}/a.png").status_code == 200
+        server.body = b"<html>"
+        assert look_at(gateway, f"{server.url}/a.png").status_code == 400
+    (sent,) = gemini_upstream.log()
+    (inline,) = [part["inlineData"] for part in sent["body"]["contents"][0]["parts"] if "inlineData" in part]
+    assert (inline["mimeType"], base64.b64decode(inline["data"])) == ("image/png", PNG)
+    assert {authorization for _, _, authorization in server.asked} == {None}

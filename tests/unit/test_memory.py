@@ -57,6 +57,12 @@ async def test_what_is_kept_is_recalled_by_its_account(node: Node) -> None:
     assert await node.memory.recall("acct_1", []) == {}
 
 
+async def test_nobody_keeps_and_is_told_nothing(node: Node) -> None:
+    """A call whose account was lost on its way must not read what another such call has kept."""
+    await node.memory.keep("", {"call_1": SECRET})
+    assert await node.memory.recall("", ["call_1"]) == {}
+
+
 async def test_account_and_key_are_told_apart(node: Node) -> None:
     await node.memory.keep("acct_1", {"2x": b"one"})
     await node.memory.keep("acct_12", {"x": b"two"})
