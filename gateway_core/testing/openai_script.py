@@ -4,22 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import msgspec
+from gateway_core.testing.scripted_upstream import BaseScript
 
 
-class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Script(BaseScript, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How requests for one model are answered. The default is a proper answer of a few words."""
 
-    model: str
-    #: Requests that it serves before it is used up; None: all.
-    times: int | None = None
-    status: int = 200
-    headers: Mapping[str, str] = {}
-    #: Instead of a chat completion.
-    body: str | None = None
-    content_type: str | None = None
-    #: Data of the stream's events, instead of proper chunks.
-    events: tuple[str, ...] | None = None
     text: str | None = None
     words: int = 5
     #: Calls: each {"name": …, "arguments": "…"}, and perhaps "id"; instead of text, where `text` is None.
@@ -29,24 +19,9 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     finish_reason: str | None = "stop"
     done: bool = True
     role: bool = True
-    #: Milliseconds before the head, and between two writes.
-    delay_ms: float = 0
-    gap_ms: float = 0
-    hang: Literal["never", "before_head", "after_head"] = "never"
-    #: After so many bytes of the body: a reset, or the connection's plain end.
-    reset_at: int | None = None
-    close_at: int | None = None
-    #: Bytes in one write; None: an event.
-    split: int | None = None
-    #: Ends of writes, as places in the whole body, instead.
-    cuts: tuple[int, ...] | None = None
+    line_end: Literal["\n", "\r\n", "\r"] = "\n"
     #: A space between `data:` and the data.
     space: bool = True
-    line_end: Literal["\n", "\r\n", "\r"] = "\n"
-    #: Comments, and lines of other fields, before every event.
-    comments: bool = False
-    #: No chunks and no length: the connection's end is the body's.
-    until_close: bool = False
 
 
 ID = "chatcmpl-upstream"
@@ -76,8 +51,6 @@ def usage_of(script: Script, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def plain_body(script: Script, body: Mapping[str, Any]) -> bytes:
     """A whole answer."""
-    if script.body is not None:
-        return script.body.encode()
     answer: dict[str, Any] = {
         "id": ID,
         "object": "chat.completion",

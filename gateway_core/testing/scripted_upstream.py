@@ -38,6 +38,8 @@ class BaseScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     close_at: int | None = None
     #: Bytes in one write; None: an event.
     split: int | None = None
+    #: Ends of writes, as places in the whole body, instead.
+    cuts: tuple[int, ...] | None = None
     #: Comments, and lines of other fields, before every event.
     comments: bool = False
     #: No chunks and no length: the connection's end is the body's.
@@ -226,7 +228,7 @@ class ScriptedUpstream(Generic[S]):
     ) -> None:
         """The body in its pieces, up to where the script breaks off."""
         most = min((at for at in (script.reset_at, script.close_at) if at is not None), default=None)
-        for piece in split(pieces, script.split):
+        for piece in split(pieces, script):
             kept = piece if most is None else piece[: most - entry["sent"]]
             if kept:
                 writer.write(b"%x\r\n%b\r\n" % (len(kept), kept) if chunked else kept)
@@ -243,14 +245,18 @@ class ScriptedUpstream(Generic[S]):
             await writer.drain()
 
 
-def split(pieces: list[bytes], size: int | None) -> Iterator[bytes]:
-    """The same bytes in writes of `size`; None: as they are."""
-    if size is None:
+def split(pieces: list[bytes], script: BaseScript) -> Iterator[bytes]:
+    """The same bytes in the writes that the script wants."""
+    if script.split is None and script.cuts is None:
         yield from pieces
         return
     whole = b"".join(pieces)
-    for at in range(0, len(whole), size):
-        yield whole[at : at + size]
+    ends = script.cuts if script.cuts is not None else range(script.split or 1, len(whole), script.split or 1)
+    begin = 0
+    for end in (*ends, len(whole)):
+        if end > begin:
+            yield whole[begin:end]
+            begin = end
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
