@@ -1,5 +1,6 @@
 """The gateway's own API as a plugin asks it from within: `ports.Inside`."""
 
+import asyncio
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,7 +58,13 @@ class Inside:
         head: Message = {}
         parts: list[bytes] = []
 
+        given = False
+
         async def receive() -> Message:
+            nonlocal given
+            if given:
+                await asyncio.Event().wait()  # who asks from within does not leave
+            given = True
             return {"type": "http.request", "body": body or b"", "more_body": False}
 
         async def send(message: Message) -> None:

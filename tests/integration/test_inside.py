@@ -91,3 +91,14 @@ def test_tls_is_what_the_socket_or_a_trusted_proxy_says(
     headers = [] if forwarded is None else [(b"x-forwarded-proto", forwarded)]
     found = Addresses(["10.0.0.0/8"]).secure({"scheme": scheme, "client": (peer, 1), "headers": headers})
     assert found is secure
+
+
+async def test_a_plain_call_within_is_made_and_billed(gateway: Gateway) -> None:
+    secret, key_id = await minted(gateway)
+    body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
+    asked = {**scope(), REQUEST_ID: "req_01ARZ3NDEKTSV4RRFFQ69G5FAV"}
+    answer = await gateway.services.inside.ask(asked, secret, "POST", "/v1/chat/completions", msgspec.json.encode(body))
+    assert msgspec.json.decode(answer.body)["choices"][0]["finish_reason"] == "stop"
+    row = await gateway.services.store.ledger.find(asked[REQUEST_ID])
+    assert row is not None
+    assert (row.settlement.hold.bearer_id, row.settlement.outcome) == (key_id, "ok")

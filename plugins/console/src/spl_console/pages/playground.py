@@ -1,11 +1,12 @@
 """The playground: one call, made as any other, with what it took and what it cost."""
 
 from typing import Any
+from urllib.parse import quote
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway_core.errors import GatewayError, InvalidRequest
+from gateway_core.errors import GatewayError, InvalidRequest, NotFound
 from gateway_core.ports import Inside
 from spl_console.page import Page, Visit
 from spl_console.pages.models import capabilities
@@ -47,9 +48,12 @@ async def stream(visit: Visit) -> Response:
 
 
 async def bill(visit: Visit) -> Response:
-    """What a call came to, once it is settled."""
-    found = await visit.ask("GET", f"/v1/requests/{visit.request.path_params['id']}")
-    return visit.json(found)
+    """What a call came to, once it is settled: a moment after it was stopped."""
+    try:
+        found = await visit.ask("GET", f"/v1/requests/{quote(visit.request.path_params['id'], safe='')}")
+    except NotFound:
+        return visit.json({"settled": False}, 202)
+    return visit.json({"settled": True, **found})
 
 
 async def _page(

@@ -64,8 +64,9 @@
   async function bill(id) {
     for (let turn = 0; turn < TRIES; turn += 1) {
       const found = await fetch(`${base}/calls/${id}`);
-      if (found.ok) {
-        const call = await found.json();
+      if (!found.ok) return null;
+      const call = await found.json();
+      if (call.settled) {
         billed((Number(call.cost_usd) * 100).toFixed(8).replace(/\.?0+$/, ""), call.tokens_input, call.tokens_output);
         return call;
       }
@@ -86,9 +87,9 @@
   async function stopped(id) {
     part("state").textContent = "Stopped. Looking what was billed …";
     const call = id ? await bill(id) : null;
-    part("state").textContent = call
-      ? `Stopped. Billed for what had arrived: ${group.format(call.tokens_output)} tokens.`
-      : "Stopped before the call began: nothing is billed.";
+    if (call) part("state").textContent = `Stopped. Billed for what had arrived: ${group.format(call.tokens_output)} tokens.`;
+    else if (id) part("state").textContent = "Stopped. The bill is not there yet: the Usage page will have it.";
+    else part("state").textContent = "Stopped before the answer began.";
   }
 
   async function send() {
@@ -116,7 +117,8 @@
       part("state").textContent = "Done.";
     } catch (error) {
       if (mine.signal.aborted) await stopped(id);
-      else part("state").textContent = error instanceof TypeError ? "The gateway does not answer. Try again in a moment." : error.message;
+      else if (!(error instanceof TypeError)) part("state").textContent = error.message;
+      else part("state").textContent = id ? "The answer broke off: the connection was lost." : "The gateway does not answer. Try again in a moment.";
     } finally {
       running = null;
       part("stop").hidden = true;
