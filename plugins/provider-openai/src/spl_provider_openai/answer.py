@@ -83,27 +83,17 @@ class ChunkDecoder:
         except _NONSENSE:
             raise Unavailable("sent an event that is no chat completion chunk") from None
         _drop_ours(fields)
-        if raw is None or not view:
-            said: list[_Said] = [(_NO_CHOICES, (), False)]
-        elif len(view) == 1 and self._answer(view[0].index or 0).pass_on(view[0]):
+        if len(view) == 1 and raw is not None:
             choice = view[0]
-            said = [(raw, texts_of(choice.delta) if choice.delta is not None else (), choice.finish_reason is not None)]
-        else:
-            said = self._written_anew(raw) or [(_NO_CHOICES, (), False)]
-        last = len(said) - 1
-        return [
-            Chunk(
-                choices=choices,
-                texts=texts,
-                finish=finish,
-                usage=usage if at == last else None,
-                usage_fields=usage_fields if at == last else None,
-                id=self._id,
-                created=self._created,
-                extra=fields,
-            )
-            for at, (choices, texts, finish) in enumerate(said)
-        ]
+            if self._answer(choice.index or 0).pass_on(choice):
+                texts = texts_of(choice.delta) if choice.delta is not None else ()
+                finish = choice.finish_reason is not None
+                return [Chunk(raw, texts, finish, usage, usage_fields, self._id, self._created, fields)]
+        said = self._written_anew(raw) if raw is not None and view else []
+        *before, (choices, texts, finish) = said or [(_NO_CHOICES, (), False)]
+        chunks = [Chunk(*one, None, None, self._id, self._created, fields) for one in before]
+        chunks.append(Chunk(choices, texts, finish, usage, usage_fields, self._id, self._created, fields))
+        return chunks
 
     def _written_anew(self, raw: Raw) -> list[_Said]:
         """The event's choices as OpenAI writes them, one by one."""
