@@ -1,18 +1,24 @@
 """The provider under test, on the strict upstream."""
 
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
 from spl_provider_anthropic import Plugin
+from spl_provider_anthropic.models import ModelRules
 from spl_provider_anthropic.provider import AnthropicProvider
+from spl_provider_anthropic.request import convert
 
 from gateway_core.config import UpstreamConfig
+from gateway_core.errors import InvalidRequest
 from gateway_core.ports import Upstream
 from gateway_core.testing.anthropic_fixture import AnthropicHandle
+from gateway_core.testing.anthropic_rules import check
 from gateway_core.testing.provider_parts import PlainMemory, TableMedia, parts
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 from gateway_core.upstream.native import NativeUpstream
+from gateway_core.wire.chat import decode_request
 
 Make = Callable[..., AnthropicProvider]
 
@@ -52,3 +58,32 @@ def make(anthropic_upstream: AnthropicHandle, upstream: Upstream, memory: PlainM
 @pytest.fixture
 def provider(make: Make) -> AnthropicProvider:
     return make()
+
+
+RULES = ModelRules({})
+
+
+@pytest.fixture
+def sent() -> Callable[..., dict[str, Any]]:
+    """sent(model, options={…}, **fields) → the request for the upstream, taken by its strict rules."""
+
+    def sent(
+        model: str = "claude-sonnet-4-5", options: Mapping[str, Any] = {}, **fields: Any
+    ) -> dict[str, Any]:  # never changed
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **fields}
+        request = decode_request(json.dumps(body).encode())
+        return check(convert(request, model, RULES.of(model), **options).encode())
+
+    return sent
+
+
+@pytest.fixture
+def refused(sent: Callable[..., dict[str, Any]]) -> Callable[..., str | None]:
+    """refused(model, **fields) → the field that a refusal of ours names."""
+
+    def refused(*arguments: Any, **fields: Any) -> str | None:
+        with pytest.raises(InvalidRequest) as met:
+            sent(*arguments, **fields)
+        return met.value.param
+
+    return refused

@@ -43,7 +43,7 @@ def image_block(image: Any, place: str, fetched: Fetched) -> dict[str, Any]:
     url = _url_of(image)
     start = url[:6].lower()
     if start.startswith("data:"):
-        return {"type": "image", "source": _image_source(*_data_url(url, place), f"{place}.url")}
+        return {"type": "image", "source": _image_source(*_data_url(url, f"{place}.url"), f"{place}.url")}
     if start == "https:":
         return {"type": "image", "source": {"type": "url", "url": url}}
     if url in fetched:

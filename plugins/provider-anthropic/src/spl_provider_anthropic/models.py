@@ -54,8 +54,8 @@ _NO_SAMPLING = msgspec.structs.replace(
     _ADAPTIVE, sampling="none", efforts=("low", "medium", "high", "xhigh", "max"), display=True
 )
 _THINKS = msgspec.structs.replace(_NO_SAMPLING, thinks_unasked=True, thinking_off="disabled", system_role=True)
-_ALWAYS = msgspec.structs.replace(_THINKS, thinking_off="never")
-_UNFORCED = msgspec.structs.replace(_ALWAYS, forced_tools="instruct")
+# What thinks always cannot be forced to call a tool: the one rules the other out.
+_ALWAYS = msgspec.structs.replace(_THINKS, thinking_off="never", forced_tools="instruct")
 
 
 def _with(rules: Rules, **changes: Any) -> Rules:
@@ -85,18 +85,18 @@ TABLE: tuple[tuple[str, Rules], ...] = (
     ("*claude-sonnet-4-6*", _with(_ADAPTIVE, max_output=64_000)),
     ("*claude-sonnet-4-*", _with(_BUDGET, sampling="both", structured_outputs=False)),
     ("*claude-sonnet-4@*", _with(_BUDGET, sampling="both", structured_outputs=False)),
-    ("*claude-opus-5-5*", _UNFORCED),
-    ("*claude-sonnet-5-5*", _with(_UNFORCED, thinking_off="between_tools")),
-    ("*claude-haiku-5-5*", _with(_UNFORCED, thinking_off="disabled")),
-    ("*claude-fable-5-[1-9]*", _UNFORCED),
-    ("*claude-mythos-5-[1-9]*", _UNFORCED),
+    ("*claude-opus-5-5*", _ALWAYS),
+    ("*claude-sonnet-5-5*", _with(_ALWAYS, thinking_off="between_tools")),
+    ("*claude-haiku-5-5*", _with(_ALWAYS, thinking_off="disabled")),
+    ("*claude-fable-5-[1-9]*", _ALWAYS),
+    ("*claude-mythos-5-[1-9]*", _ALWAYS),
     ("*claude-opus-5*", _THINKS),
     ("*claude-sonnet-5*", _with(_THINKS, system_role=False)),
     ("*claude-fable-5*", _ALWAYS),
     ("*claude-mythos-5*", _ALWAYS),
     ("*claude-mythos-preview*", _with(_ALWAYS, system_role=False)),
     # A model that is newer than this table: what the newest of it take.
-    ("*claude-*", _UNFORCED),
+    ("*claude-*", _ALWAYS),
     # Somebody's own name, or another server with this API.
     ("*", Rules(default_output=8_192)),
 )

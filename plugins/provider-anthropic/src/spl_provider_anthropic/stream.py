@@ -140,10 +140,10 @@ class StreamDecoder:
     def _so_far(self) -> Usage | None:
         """The prompt as it was counted, and an estimate of the output: what a stream that is cut now is billed by."""
         counts = self._counts
-        if counts.fresh is None:
+        if not counts.prompt:
             return None
         output = self._chars // _CHARS_PER_TOKEN + 1
-        return Usage(counts.fresh + counts.cached + counts.written, output, counts.cached, counts.written, 0, True)
+        return Usage(counts.prompt, output, counts.cached, counts.written, 0, True)
 
     # ------------------------------------------------------------ events
 
@@ -242,9 +242,10 @@ class StreamDecoder:
     def _finish(self, event: _Event) -> Chunk | None:
         if not self._started:
             raise _out_of_turn()
+        usage = self._so_far()
         if event.usage is not None:
             self._counts.note(event.usage)
-        usage = self._counts.usage()
+            usage = self._counts.usage()
         delta = event.delta
         if delta is None or delta.stop_reason is None:
             return Chunk(usage=usage)
