@@ -96,8 +96,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
     gateway = Gateway.assemble(config_file.load(file, home), home, clock=clock)
     await gateway.start()
-    (page,) = [route for route in gateway.plugins.implementations("register_routes") if route.plugin_name == "console"]
-    made = Bench(gateway, clock, page.plugin.console, {"operator": gateway.services.keyring.operator_key})
+    (hook,) = [each for each in gateway.plugins.implementations("register_routes") if each.plugin_name == "console"]
+    plugin: Any = hook.plugin
+    made = Bench(gateway, clock, plugin.console, {"operator": gateway.services.keyring.operator_key})
     try:
         for account in ("acme", "other"):
             await made.operate("POST", "/v1/admin/accounts", {"name": account})

@@ -24,7 +24,11 @@ def login(target: Any) -> None:
     Example:
       spl console login
     """
-    made = target.run(lambda api: api.post(_PATH, {}), server_for="a link to the console")
+    made = target.run(_link, server_for="a link to the console")
     click.echo(made["url"])
     if click.get_text_stream("stdout").isatty():
         click.echo("Open it in a browser within five minutes; it works once.", err=True)
+
+
+async def _link(api: Any) -> Any:
+    return await api.post(_PATH, {})

@@ -1,6 +1,11 @@
-"""What stands in the menu, in this order."""
+"""What stands in the menu, in this order, and who may open it."""
+
+from typing import Literal
 
 import msgspec
+
+Needs = Literal["nobody", "inference", "owner", "operator"]
+"""Who may open a page: `nobody` has to be signed in, or somebody whose key has that scope."""
 
 
 class NavItem(msgspec.Struct, frozen=True):
@@ -8,7 +13,7 @@ class NavItem(msgspec.Struct, frozen=True):
 
     path: str
     label: str
-    needs: str
+    needs: Needs
     group: str = ""
 
 

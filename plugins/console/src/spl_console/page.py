@@ -11,11 +11,9 @@ from starlette.responses import RedirectResponse, Response
 from gateway_core.errors import InvalidRequest, RequestTooLarge
 from gateway_core.services import Services
 from gateway_core.types import Principal
+from spl_console.nav import Needs
 from spl_console.render import Renderer
 from spl_console.sessions import Session
-
-Needs = Literal["nobody", "inference", "owner", "operator"]
-"""Who may open a page: `nobody` has to be signed in, or somebody whose key has that scope."""
 
 MAX_FORM = 64 * 1024
 
