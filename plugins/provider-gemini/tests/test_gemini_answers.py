@@ -262,7 +262,7 @@ def test_R6_a_streamed_calls_signature_is_given_out_and_kept() -> None:
 
 
 def test_R6_a_texts_signature_is_given_out() -> None:
-    script = {"sign_text": True, "text": "Yes."}
+    script: dict[str, Any] = {"sign_text": True, "text": "Yes."}
     answer = answer_of(GeminiScript(model=MODEL, **script), asked(), MODEL)
     expected = {"google": {"thought_signature": signatures_in(answer)[0]}}
     message = choice_of(plain(**script))["message"]
@@ -363,7 +363,13 @@ def test_X9_what_nobody_knows_is_passed_by() -> None:
 
 
 def test_X14_every_choice_has_a_finish_reason() -> None:
-    script = {"thoughts": "Hm.", "calls": ((WEATHER,),), "text": "Yes.", "sign_text": True, "oddities": True}
+    script: dict[str, Any] = {
+        "thoughts": "Hm.",
+        "calls": ((WEATHER,),),
+        "text": "Yes.",
+        "sign_text": True,
+        "oddities": True,
+    }
     assert all("finish_reason" in choice for choice in choices_of(streamed(**script)))
 
 

@@ -16,6 +16,7 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _OURS = frozenset(
     {"host", "content-length", "content-type", "transfer-encoding", "accept-encoding", "connection", "x-goog-api-key"}
 )
+_BEGINNING = re.compile(r"(https|gs)://[^/]+/")
 _VERSION = "v1beta"
 
 
@@ -35,7 +36,10 @@ class GeminiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: Mapping[str, dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
-        """Refuses rules that cannot be."""
+        """Refuses rules that cannot be, and beginnings of addresses that leave the host open."""
+        for beginning in self.google_fetches:
+            if not _BEGINNING.match(beginning):
+                raise ValueError(f'google_fetches: {beginning!r} must begin with a whole host, e.g. "https://host/"')
         for pattern, fields in self.models.items():
             try:
                 changed(ModelRules(), fields)
