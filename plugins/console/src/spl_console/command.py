@@ -1,5 +1,6 @@
 """`spl console`: a way in for whoever has the command line and no key at hand."""
 
+import sys
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ def login(target: Any) -> None:
     """
     made = target.run(_link, server_for="a link to the console")
     click.echo(made["url"])
-    if click.get_text_stream("stdout").isatty():
+    if sys.stdout.isatty():
         click.echo("Open it in a browser within five minutes; it works once.", err=True)
 
 
