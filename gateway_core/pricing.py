@@ -19,7 +19,8 @@ def rates_at(input_tokens: int, rates: Rates) -> TokenRates:
 def cost(usage: Usage, rates: Rates) -> Cost:
     """What a usage costs. The prompt's classes partition it; a report that says more cached than there was input is
     taken as all cached, so no class is ever counted twice or below nothing."""
-    if usage.input >= 0 <= usage.output and not usage.cached and not usage.cache_write:  # most calls
+    if rates.long is None and usage.input >= 0 <= usage.output and not usage.cached and not usage.cache_write:
+        # Most calls.
         return Cost(
             Units(usage.input * rates.input + usage.output * rates.output),
             Units(usage.input * rates.provider_input + usage.output * rates.provider_output),

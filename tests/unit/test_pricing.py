@@ -129,6 +129,7 @@ def test_a_long_prompt_by_hand() -> None:
     assert usd(cost(Usage(input=100_000, output=1000, cached=50_000), made).owed) == "0.006"
     # 50,001 at 0.50, 50,000 cached at 0.05, 1,000 of output at 2.50: all at the long prompt's price
     assert usd(cost(Usage(input=100_001, output=1000, cached=50_000), made).owed) == "0.0300005"
+    assert usd(cost(Usage(input=100_001, output=1000), made).owed) == "0.0525005"
     assert msgspec.json.decode(msgspec.json.encode(made), type=Rates) == made
     assert hash(made) == hash(msgspec.structs.replace(made))
 
