@@ -76,7 +76,7 @@ def main() -> int:
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(sys.stderr if chosen.run else said):
-            table = find(run=chosen.run)
+            table = find(run=chosen.run, clients={name: entry.clients for name, entry in entries.items()})
     except RuntimeError as failed:
         sys.stderr.write(f"{said.getvalue()}{failed}\n")
         return 2

@@ -27,6 +27,8 @@ class Entry:
     columns: tuple[str, ...]
     #: Column → why the entry does not hold there.
     exceptions: dict[str, str]
+    #: Parts of a test's name or module that make it hold the entry: for clients, which are tests by themselves.
+    clients: tuple[str, ...] = ()
 
     @property
     def needed(self) -> bool:
@@ -42,10 +44,10 @@ def read_entries(path: Path = LIST) -> dict[str, Entry]:
 def _entry(name: str, table: dict[str, Any]) -> Entry:
     exceptions = {column: table[f"not_{column}"] for column in COLUMNS if f"not_{column}" in table}
     columns = tuple(column for column in table.get("columns", PROVIDERS) if column not in exceptions)
-    unknown = set(table) - {"priority", "line", "columns", *(f"not_{column}" for column in COLUMNS)}
+    unknown = set(table) - {"priority", "line", "columns", "clients", *(f"not_{column}" for column in COLUMNS)}
     if unknown or not set(columns) <= set(COLUMNS) or not columns:
         raise ValueError(f"{LIST.name}: {name} is not an entry: {sorted(unknown) or columns}")
-    return Entry(name, table["priority"], table["line"], columns, exceptions)
+    return Entry(name, table["priority"], table["line"], columns, exceptions, tuple(table.get("clients", ())))
 
 
 def specified(text: str) -> dict[str, str]:
