@@ -255,7 +255,7 @@ class Pipeline:
                 taken = stream.client.hang_up()
                 delivery.forget_unsent(taken)
             usage = await self._counter.of_cut(request, facts, delivery)
-            if generated is None and state != "provider_error":
+            if (generated is None or generated.estimated) and state != "provider_error":
                 generated = self._unseen(admitted, stream.started, usage)
         end = End(
             usage=usage,

@@ -45,12 +45,16 @@ class UsageCounter:
         if not texts:
             return Usage()
         told = delivery.usage
-        if told is not None and facts.tokenizer is None:
+        if told is not None and facts.tokenizer is None and not told.estimated:
             return told
         output, exact = await self._output(facts, texts)
         if told is not None:
             return Usage(
-                input=told.input, output=min(output, told.output), cached=told.cached, cache_write=told.cache_write
+                input=told.input,
+                output=min(output, told.output),
+                cached=told.cached,
+                cache_write=told.cache_write,
+                estimated=told.estimated,
             )
         counted = await self._input(request, facts)
         return Usage(input=counted.input, output=output, estimated=not exact or counted.estimated)
