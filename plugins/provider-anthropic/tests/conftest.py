@@ -1,7 +1,7 @@
 """The provider under test, on the strict upstream."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -67,12 +67,10 @@ RULES = ModelRules({})
 def sent() -> Callable[..., dict[str, Any]]:
     """sent(model, options={…}, **fields) → the request for the upstream, taken by its strict rules."""
 
-    def sent(
-        model: str = "claude-sonnet-4-5", options: Mapping[str, Any] = {}, **fields: Any
-    ) -> dict[str, Any]:  # never changed
+    def sent(model: str = "claude-sonnet-4-5", options: Any = None, **fields: Any) -> dict[str, Any]:
         body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], **fields}
         request = decode_request(json.dumps(body).encode())
-        return check(convert(request, model, RULES.of(model), **options).encode())
+        return check(convert(request, model, RULES.of(model), **(options or {})).encode())
 
     return sent
 

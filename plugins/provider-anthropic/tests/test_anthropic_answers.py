@@ -381,8 +381,8 @@ async def test_V2_an_http_address_is_fetched_by_us(
     assert media.asked == ["http://a.example/b.png"]
     sources = [block["source"]["type"] for block in anthropic_upstream.log()[-1]["body"]["messages"][0]["content"]]
     assert sources == ["base64", "url"]
+    missing = [{"type": "image_url", "image_url": {"url": "http://a.example/missing.png"}}]
     with pytest.raises(InvalidRequest) as refused:
-        missing = [{"type": "image_url", "image_url": {"url": "http://a.example/missing.png"}}]
         await got(provider, stream=stream, messages=[{"role": "user", "content": missing}])
     assert refused.value.param == "messages[0].content[0].image_url.url"
 
