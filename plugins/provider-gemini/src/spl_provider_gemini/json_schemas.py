@@ -7,6 +7,7 @@ from spl_provider_gemini.given import Json
 from spl_provider_gemini.schemas import ANNOTATIONS, MAX_NODES, SILENT, describe, merged, note, target, too_large
 
 _AS_THEY_ARE = ANNOTATIONS | {"type", "enum", "required", "additionalProperties", "$id", "$anchor", "propertyOrdering"}
+_LONGEST_CHAIN = 8
 _MAPS = {"properties": "properties", "$defs": "$defs", "definitions": "$defs"}
 _HOLDING = frozenset({*_MAPS, "items", "anyOf", "oneOf", "prefixItems"})
 
@@ -14,9 +15,12 @@ _HOLDING = frozenset({*_MAPS, "items", "anyOf", "oneOf", "prefixItems"})
 def json_schema(schema: Json, param: str) -> Json:
     """The schema with only the keywords that the API documents. References stay references."""
     root = schema
-    if isinstance(ref := schema.get("$ref"), str) and isinstance(found := target(schema, ref), dict):
+    for _ in range(_LONGEST_CHAIN):
+        ref = root.get("$ref")
+        if not isinstance(ref, str) or not isinstance(found := target(schema, ref), dict):
+            break
         # The root of a function's parameters must be an object itself, and no reference to one.
-        root = {**{name: value for name, value in schema.items() if name != "$ref"}, **found}
+        root = {**{name: value for name, value in root.items() if name != "$ref"}, **found}
     return _Conversion(param).schema(root)
 
 

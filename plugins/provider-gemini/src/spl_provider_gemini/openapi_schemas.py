@@ -12,7 +12,9 @@ from spl_provider_gemini.schemas import ANNOTATIONS, MAX_NODES, SILENT, describe
 _DEEPEST = 2
 """How often a schema may stand inside itself before it is cut short."""
 
-_LONGEST_CHAIN = 8
+_MOST_INSIDE = 100
+"""References inside each other."""
+
 _TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
 _FORMATS = {
     "string": frozenset({"date-time", "enum"}),
@@ -25,7 +27,10 @@ _ROOT_ONLY = frozenset({"$defs", "definitions"})
 
 def openapi_schema(schema: Json, param: str) -> Json:
     """The schema in the API's own dialect. Raises InvalidRequest where a reference leads nowhere, or too far."""
-    return _Conversion(schema, param).schema(schema, ())
+    try:
+        return _Conversion(schema, param).schema(schema, ())
+    except RecursionError:
+        raise too_large(param) from None
 
 
 class _Conversion:
@@ -43,12 +48,13 @@ class _Conversion:
             raise too_large(self._param)
         if not isinstance(schema, dict):
             return {"type": "STRING"}  # true: anything
-        if isinstance(ref := schema.get("$ref"), str):
-            return self._reference(schema, ref, inside)
+        if "$ref" in schema:
+            schema, inside = self._followed(schema, inside)
         if isinstance(parts := schema.get("allOf"), list):
             together: Json = {name: value for name, value in schema.items() if name != "allOf"}
             for part in parts:
-                together = merged(self._followed(part), together)
+                found, inside = self._followed(part, inside)
+                together = merged(found, together)
             return self.schema(together, inside)
         for name in ("anyOf", "oneOf"):
             if isinstance(choices := schema.get(name), list) and choices:
@@ -57,26 +63,22 @@ class _Conversion:
             return self._several_types(schema, inside)
         return self._plain(schema, inside)
 
-    def _followed(self, part: Any) -> Json:
-        """A part of an allOf, its references resolved as far as they go."""
-        for _ in range(_LONGEST_CHAIN):
-            if not isinstance(part, dict):
-                return {}
-            if not isinstance(ref := part.get("$ref"), str):
-                return part
-            part = target(self._root, ref)
-        return {}
-
-    def _reference(self, schema: Json, ref: str, inside: tuple[str, ...]) -> Json:
-        found = target(self._root, ref)
-        if not isinstance(found, dict):
-            raise InvalidRequest(f"{self._param}: the reference {ref[:100]!r} leads nowhere.", param=self._param)
-        own = {name: value for name, value in schema.items() if name != "$ref"}
-        if inside.count(ref) < _DEEPEST:
-            return self.schema({**found, **own}, (*inside, ref))
-        kind = found.get("type")
-        cut: Json = {name: value for name, value in {**found, **own}.items() if name in _WORDS}
-        return self._plain({**cut, "type": kind if isinstance(kind, str) else "object"}, inside)
+    def _followed(self, schema: Any, inside: tuple[str, ...]) -> tuple[Json, tuple[str, ...]]:
+        """A schema without a reference in its place, and what it is in then: cut short where that is itself."""
+        while isinstance(schema, dict) and isinstance(ref := schema.get("$ref"), str):
+            found = target(self._root, ref)
+            if not isinstance(found, dict):
+                raise InvalidRequest(f"{self._param}: the reference {ref[:100]!r} leads nowhere.", param=self._param)
+            own = {name: value for name, value in schema.items() if name != "$ref"}
+            if len(inside) >= _MOST_INSIDE:
+                raise too_large(self._param)
+            if inside.count(ref) >= _DEEPEST:
+                words: Json = {name: value for name, value in {**found, **own}.items() if name in _WORDS}
+                kind = found.get("type")
+                return {**words, "type": kind if isinstance(kind, str) else "object"}, inside
+            inside = (*inside, ref)
+            schema = {**found, **own}
+        return (schema if isinstance(schema, dict) else {}), inside
 
     def _choice(self, schema: Json, name: str, choices: list[Any], inside: tuple[str, ...]) -> Json:
         """anyOf stands alone here: what stood beside it goes into each alternative."""
@@ -86,13 +88,18 @@ class _Conversion:
         nullable: Json = {"nullable": True} if len(real) < len(choices) else {}
         if not real:
             return {"type": "STRING", "nullable": True, **words}
-        kept = [merged(self._followed(one), beside) if beside else one for one in real]
-        if len(kept) == 1:
-            only = kept[0] if isinstance(kept[0], dict) else {}
-            return {**self.schema({**only, **words}, inside), **nullable}
-        converted = [self.schema(one, inside) for one in kept]
+        if len(real) == 1:
+            only, inside = self._followed(real[0], inside)
+            return {**self.schema({**merged(only, beside), **words}, inside), **nullable}
+        converted: list[Json] = []
+        for one in real:
+            found, within = self._followed(one, inside) if beside else (one, inside)
+            converted.append(self.schema(merged(found, beside) if beside else one, within))
         if isinstance(text := words.get("description"), str):
-            describe(converted[0], [text])
+            first = converted[0]
+            while "anyOf" in first:
+                first = first["anyOf"][0]
+            describe(first, [text])
         return {"anyOf": converted, **nullable}
 
     def _several_types(self, schema: Json, inside: tuple[str, ...]) -> Json:

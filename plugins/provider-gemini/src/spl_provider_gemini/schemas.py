@@ -79,4 +79,6 @@ def note(name: str, value: Any) -> str:
 
 def too_large(param: str) -> InvalidRequest:
     """The refusal of a schema that is a bomb."""
-    return InvalidRequest(f"{param} has more than {MAX_NODES} schemas in it, references inlined.", param=param)
+    return InvalidRequest(
+        f"{param} has more than {MAX_NODES} schemas in it, or too many inside each other.", param=param
+    )
