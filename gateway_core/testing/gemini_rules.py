@@ -129,6 +129,8 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check_types(raw: bytes) -> None:
     try:
         _Request.model_validate_json(raw, strict=True, by_alias=True, by_name=False)
+    except AttributeError:  # an enum of the SDK's was given what is no text
+        raise Refused("Invalid JSON payload received. A value is of a wrong type.") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         *place, name = first["loc"] or ("",)
