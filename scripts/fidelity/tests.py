@@ -91,9 +91,7 @@ def held(
     return table
 
 
-def find(
-    *, run: bool, clients: Mapping[str, tuple[str, ...]], options: Sequence[str] = ()
-) -> Mapping[tuple[str, str], Held]:
+def find(*, run: bool, clients: Mapping[str, tuple[str, ...]]) -> Mapping[tuple[str, str], Held]:
     """Finds the tests, and runs them where asked to. Raises RuntimeError where they cannot be found."""
     recorder = _Recorder()
     places = [str(ROOT / place) for place in PLACES if (ROOT / place).is_dir()]
