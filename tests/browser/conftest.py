@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, sync_playwright
 
 from gateway_core.testing.server import ServedGateway, serving
 
@@ -185,10 +185,20 @@ def page(context: BrowserContext) -> Page:
     return context.new_page()
 
 
+@pytest.fixture(scope="session")
+def owners_state(console: Console, browser: Browser) -> StorageState:
+    """What a browser keeps once the account's owner has signed in."""
+    context = browser.new_context()
+    console.sign_in(context.new_page(), console.owner)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
 @pytest.fixture
-def owner(console: Console, page: Page) -> Page:
-    """A page on which the account's owner has signed in."""
-    console.sign_in(page, console.owner)
+def owner(page: Page, owners_state: StorageState) -> Page:
+    """A page of a browser in which the account's owner has signed in."""
+    page.context.add_cookies(cast("Any", owners_state["cookies"]))
     return page
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-WINDOWS = {"light": ("light", 1200), "dark": ("dark", 1200), "phone": ("light", 360), "phone-dark": ("dark", 360)}
+WINDOWS = {"light": ("light", 1200), "dark": ("dark", 1200), "phone": ("light", 360)}
 
 #: Page → its address. What needs an operator begins with "operator-".
 PAGES = {
