@@ -1,6 +1,5 @@
 """What answers become, plain and streamed, over real sockets: O, U, X, and of F and R what is about answers."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -492,29 +491,6 @@ async def test_X5_a_call_whose_input_came_at_once(
     anthropic_upstream.script(MODEL, events=tuple(json.dumps(one) for one in (START, begin, stop, *END)))
     answer = await got(provider, stream=True, tools=TOOLS)
     assert answer.message["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":1}'}
-
-
-@BOTH
-async def test_E6_who_leaves_ends_the_upstreams_call(
-    provider: AnthropicProvider, anthropic_upstream: AnthropicHandle, stream: bool
-) -> None:
-    if stream:
-        anthropic_upstream.script(MODEL, words=500, gap_ms=20)
-        running = await provider.stream(chat(stream=True, n=2), ROUTE, None)
-        await anext(running)
-        await running.aclose()
-    else:
-        anthropic_upstream.script(MODEL, hang="before_head")
-        task = asyncio.create_task(provider.complete(chat(n=2), ROUTE, None))
-        anthropic_upstream_log = asyncio.to_thread(anthropic_upstream.wait_for, lambda log: len(log) == 2)
-        await anthropic_upstream_log
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    log = await asyncio.to_thread(
-        anthropic_upstream.wait_for, lambda log: all(entry["state"] == "client_gone" for entry in log)
-    )
-    assert len(log) == 2
 
 
 async def test_the_answer_has_no_fields_of_its_own(provider: AnthropicProvider) -> None:

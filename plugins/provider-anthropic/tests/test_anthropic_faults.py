@@ -1,5 +1,6 @@
 """What failures mean, over real sockets and both clients: E; and K, what of ours and of the client's goes upstream."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from email.utils import formatdate
@@ -270,6 +271,28 @@ async def test_E4_of_several_answers_one_that_fails_fails_all(
     for stream in (False, True):
         with pytest.raises(Unavailable):
             await one(provider, chat(n=n, stream=stream))
+
+
+@BOTH
+async def test_E6_who_leaves_ends_the_upstreams_call(
+    provider: AnthropicProvider, anthropic_upstream: AnthropicHandle, stream: bool
+) -> None:
+    if stream:
+        anthropic_upstream.script(MODEL, words=500, gap_ms=20)
+        running = await provider.stream(chat(stream=True, n=2), ROUTE, None)
+        await anext(running)
+        await running.aclose()
+    else:
+        anthropic_upstream.script(MODEL, hang="before_head")
+        task = asyncio.create_task(provider.complete(chat(n=2), ROUTE, None))
+        await asyncio.to_thread(anthropic_upstream.wait_for, lambda log: len(log) == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    log = await asyncio.to_thread(
+        anthropic_upstream.wait_for, lambda log: all(entry["state"] == "client_gone" for entry in log)
+    )
+    assert len(log) == 2
 
 
 # ---------------------------------------------------------------- K

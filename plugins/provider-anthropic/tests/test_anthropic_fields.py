@@ -1,17 +1,15 @@
-"""What the other fields become: S sampling and limits, V media, F formats, R reasoning, O9 several answers."""
+"""What the other fields become: S sampling and limits, F formats, R reasoning."""
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from spl_provider_anthropic.messages import recalled_ids
 from spl_provider_anthropic.models import TABLE, ModelRules
 from spl_provider_anthropic.reasoning import BUDGETS
 
-from gateway_core.ports import MediaFile
 from gateway_core.testing.anthropic_rules import signature_of
-from gateway_core.testing.conversations import JPEG, PDF, PNG
 
 Sent = Callable[..., dict[str, Any]]
 Refused = Callable[..., str | None]
@@ -20,8 +18,6 @@ OLD, SONNET, ADAPTIVE, BARE, ASKED, ALWAYS = (
     "claude-3-5-haiku", "claude-sonnet-4-5", "claude-opus-4-6", "claude-opus-4-7", "claude-opus-5", "claude-opus-5-5",
 )  # fmt: skip
 USER = {"role": "user", "content": "Hello"}
-WEBP = base64.b64encode(b"RIFF\x00\x00\x00\x00WEBPVP8 " + bytes(8)).decode()
-GIF = base64.b64encode(b"GIF89a" + bytes(10)).decode()
 
 
 def tool(name: str = "f") -> dict[str, Any]:
@@ -148,130 +144,6 @@ def test_S7_an_unknown_field_stays_behind(sent: Sent) -> None:
     assert sent(top_k=40)["top_k"] == 40
     assert "top_k" not in sent(top_k=0)
     assert "top_k" not in sent(top_k="many")
-
-
-# ---------------------------------------------------------------- V
-
-
-def image(url: Any, **more: Any) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": url, **more}}
-
-
-def asked_with(*parts: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": list(parts)}]}
-
-
-@pytest.mark.parametrize(
-    ("url", "kind", "data"),
-    [
-        (f"data:image/png;base64,{PNG}", "image/png", PNG),
-        (f"data:image/jpg;base64,{JPEG}", "image/jpeg", JPEG),
-        (f"DATA:IMAGE/PNG;charset=x;BASE64,{PNG}", "image/png", PNG),
-        (f"data:image/png;base64,{JPEG}", "image/jpeg", JPEG),
-        (f"data:image/webp;base64,{WEBP}", "image/webp", WEBP),
-        (f"data:image/png;base64,{GIF}", "image/gif", GIF),
-        (f"data:image/png;base64,{PNG.replace('/', '%2F').replace('=', '%3D')}", "image/png", PNG),
-        ("data:image/gif,GIF89a%00", "image/gif", base64.b64encode(b"GIF89a\0").decode()),
-    ],
-)
-def test_V1_an_image_as_a_data_url(sent: Sent, url: str, kind: str, data: str) -> None:
-    block = {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
-    assert sent(**asked_with(image(url, detail="low")))["messages"][0]["content"] == [block]
-    assert sent(**asked_with({"type": "image_url", "image_url": url}))["messages"][0]["content"] == [block]
-
-
-def test_V1_an_image_as_a_tools_result(sent: Sent) -> None:
-    called = {
-        "role": "assistant",
-        "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}],
-    }
-    content = [{"type": "text", "text": "see"}, image(f"data:image/png;base64,{PNG}")]
-    body = sent(messages=[USER, called, {"role": "tool", "tool_call_id": "a", "content": content}])
-    (block,) = body["messages"][2]["content"]
-    assert [one["type"] for one in block["content"]] == ["text", "image"]
-
-
-@pytest.mark.parametrize(
-    ("part", "param"),
-    [
-        ({"type": "hologram"}, ".type"),
-        (image("data:image/svg+xml;base64,AAAA"), ".image_url.url"),
-        (image("ftp://a.example/b.png"), ".image_url.url"),
-        (image("data:image/png"), ".image_url.url"),
-        (image(7), ".image_url.url"),
-        (image("http://a.example/never-fetched.png"), ".image_url.url"),
-    ],
-)
-def test_V1_V2_what_no_image_is_is_refused_by_name(refused: Refused, part: Any, param: str) -> None:
-    assert refused(**asked_with({"type": "text", "text": "x"}, part)) == f"messages[0].content[1]{param}"
-
-
-@pytest.mark.parametrize("role", ["system", "assistant"])
-def test_V1_only_text_can_stand_where_only_text_may(refused: Refused, role: str) -> None:
-    content = [image(f"data:image/png;base64,{PNG}")]
-    assert refused(messages=[USER, {"role": role, "content": content}]) == "messages[1].content[0].type"
-
-
-def test_V2_an_https_address_is_passed_on(sent: Sent) -> None:
-    for url in ("https://a.example/b.png?c=d", "HTTPS://a.example/b.png"):
-        block = {"type": "image", "source": {"type": "url", "url": url}}
-        if url.startswith("https"):
-            assert sent(**asked_with(image(url)))["messages"][0]["content"] == [block]
-
-
-def test_V2_what_was_fetched_is_sent(sent: Sent) -> None:
-    url = "http://a.example/b"
-    data = base64.b64decode(PNG)
-    options = {"fetched": {url: MediaFile("image/png", data)}}
-    (block,) = sent(SONNET, options, **asked_with(image(url)))["messages"][0]["content"]
-    assert block == {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
-
-
-def file(**fields: Any) -> dict[str, Any]:
-    return {"type": "file", "file": fields}
-
-
-@pytest.mark.parametrize(
-    ("given", "source", "title"),
-    [
-        ({"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"},
-         {"type": "base64", "media_type": "application/pdf", "data": PDF}, "a.pdf"),
-        ({"file_data": PDF}, {"type": "base64", "media_type": "application/pdf", "data": PDF}, None),
-        ({"filename": "", "file_data": "data:text/plain;base64,aMOp"},
-         {"type": "text", "media_type": "text/plain", "data": "hé"}, None),
-        ({"file_data": "data:text/markdown,h%C3%A9"}, {"type": "text", "media_type": "text/plain", "data": "hé"}, None),
-        ({"file_data": "https://a.example/b.pdf"}, {"type": "url", "url": "https://a.example/b.pdf"}, None),
-    ],
-)  # fmt: skip
-def test_V3_a_file_is_a_document(sent: Sent, given: Any, source: Any, title: str | None) -> None:
-    expected = {"type": "document", "source": source, **({"title": title} if title else {})}
-    assert sent(**asked_with(file(**given)))["messages"][0]["content"] == [expected]
-
-
-def test_V3_a_file_may_be_an_image(sent: Sent) -> None:
-    (block,) = sent(**asked_with(file(file_data=f"data:image/png;base64,{PNG}")))["messages"][0]["content"]
-    assert block["type"] == "image"
-
-
-@pytest.mark.parametrize(
-    ("given", "param"),
-    [
-        ({"file_id": "file-1"}, "file_id"),
-        ({"file_id": "file-1", "file_data": PDF}, "file_id"),
-        ({"filename": "x"}, "file_data"),
-        ({"file_data": "data:application/zip;base64,AAAA"}, "file_data"),
-        ({"file_data": "data:text/plain;base64,/w=="}, "file_data"),
-        ({"file_data": "data:text/plain;base64,"}, "file_data"),
-        ({"file_data": "nothing of the kind"}, "file_data"),
-    ],
-)
-def test_V3_what_no_file_is_is_refused_by_name(refused: Refused, given: Any, param: str) -> None:
-    assert refused(**asked_with(file(**given))) == f"messages[0].content[0].file.{param}"
-
-
-def test_V4_audio_is_refused(refused: Refused) -> None:
-    audio = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
-    assert refused(**asked_with(audio)) == "messages[0].content[0].type"
 
 
 # ---------------------------------------------------------------- F
@@ -514,6 +386,35 @@ def test_R4_a_loop_that_is_over_needs_no_thinking(sent: Sent) -> None:
     assert sent(messages=messages, reasoning_effort="low")["thinking"]["type"] == "enabled"
 
 
+def called(*ids: str) -> list[dict[str, Any]]:
+    calls = [{"id": one, "type": "function", "function": {"name": "f", "arguments": ""}} for one in ids]
+    return [
+        {"role": "assistant", "tool_calls": calls},
+        *({"role": "tool", "tool_call_id": one, "content": "1"} for one in ids),
+    ]
+
+
+SAID = {"role": "assistant", "content": "done"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "ids"),
+    [
+        ([USER], []),
+        ([USER, *called("a", "b")], ["a", "b"]),
+        ([USER, *called("a"), *called("b")], ["b", "a"]),
+        ([USER, *called("a"), USER, {"role": "system", "content": "x"}], ["a"]),
+        ([USER, *called("a"), USER, *called("b")], ["b", "a"]),
+        ([USER, *called("a"), SAID, USER], []),
+        ([USER, *called("a"), SAID, USER, *called("b")], ["b"]),
+        ([USER, *called("a"), SAID], []),
+        ([USER, {**called("a")[0], "thinking_blocks": [thought("x")]}, called("a")[1]], []),
+    ],
+)
+def test_R4_what_is_recalled_is_the_thinking_of_the_loop(messages: Any, ids: list[str]) -> None:
+    assert recalled_ids(messages) == ids
+
+
 @pytest.mark.parametrize("model", [SONNET, ADAPTIVE])
 def test_R4_what_the_client_gives_back_counts(sent: Sent, model: str) -> None:
     given = [
@@ -523,11 +424,11 @@ def test_R4_what_the_client_gives_back_counts(sent: Sent, model: str) -> None:
         {"type": "thinking", "thinking": 7, "signature": "s"},
         "odd",
     ]
-    called = {**CALLED, "thinking_blocks": given, "reasoning_content": "x"}
+    message = {**CALLED, "thinking_blocks": given, "reasoning_content": "x"}
     options = {"thoughts": {"a": [thought("other")]}}
-    body = sent(model, options, messages=[USER, called, *DONE], reasoning_effort="low")
+    body = sent(model, options, messages=[USER, message, *DONE], reasoning_effort="low")
     assert kinds(body) == ["thinking", "redacted_thinking", "text", "tool_use", "tool_use"]
     assert body["messages"][1]["content"][0] == thought("x")
-    off = sent(model, options, messages=[USER, called, *DONE])
+    off = sent(model, options, messages=[USER, message, *DONE])
     assert kinds(off) == ["text", "tool_use", "tool_use"]
-    assert kinds(sent(model, {"think": False}, messages=[USER, called, *DONE], reasoning_effort="low"))[0] == "text"
+    assert kinds(sent(model, {"think": False}, messages=[USER, message, *DONE], reasoning_effort="low"))[0] == "text"

@@ -217,14 +217,21 @@ class Conversation:
 
 
 def recalled_ids(messages: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Ids of the calls whose thinking counts: those since the user last spoke, whose message has no thinking itself."""
+    """Ids of the calls whose thinking counts: those of the loop that the conversation ends in, and whose message brings
+    no thinking itself. What a user says right after results is a word in the loop, and no end of it."""
     found: list[str] = []
+    said = False  # something that stands after what is looked at, and may be the user's beginning of a turn
     for message in reversed(messages):
         role = message["role"]
-        if role == "user":
-            break
-        if role == "assistant" and not message.get("thinking_blocks"):
-            found += [call["id"] for call in message.get("tool_calls") or ()]
+        if role in ("user", "system", "developer"):
+            said = True
+        elif role == "assistant":
+            if said or not message.get("tool_calls"):
+                break  # it had answered: a loop before that is over
+            if not message.get("thinking_blocks"):
+                found += [call["id"] for call in message["tool_calls"]]
+        else:
+            said = False
     return found
 
 
