@@ -177,3 +177,9 @@ async def test_pages_answer_forms_without_scripts(bench: Any) -> None:
     assert "gateway relays" in answer.text
     refused = await visitor.post("/playground", model="gpt-4o", message="Hello", limit="many")
     assert (refused.status_code, "whole number" in refused.text) == (400, True)
+
+
+def test_no_call_passes_anything_of_the_consoles(bench: Any) -> None:
+    """Its presence costs a call nothing: it has no part in any decision or observation of one."""
+    (found,) = [each for each in bench.gateway.plugins.report if each.name == "console"]
+    assert set(found.hooks) == {"register_routes", "register_commands"}

@@ -64,6 +64,7 @@ class Renderer:
             visit=visit,
             csrf="" if session is None else session.csrf,
             notices=notices,
+            known={each.path for each in NAV if visit.may(each.needs)},
             nav=[each for each in NAV if visit.may(each.needs)] if session is not None else [],
             here=visit.request.url.path,
             theme=theme if theme in THEMES else "auto",

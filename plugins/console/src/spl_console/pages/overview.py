@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway_core.store_ports import MonthTotals, UsageRow
 from gateway_core.types import Account, Key, Subscription
 from spl_console.page import Page, Visit
-from spl_console.render import thousandths
+from spl_console.render import plural, thousandths
 from spl_console.times import day_of
 
 _DAYS = 14
@@ -33,7 +33,31 @@ async def show(visit: Visit) -> Response:
     account = await directory.account(visit.principal.account_id)
     if account is None or not visit.may("owner"):
         return visit.render("overview_key.html", principal=visit.principal, account=account)
-    return visit.render("overview.html", account=account, **await _month(visit, account), **await _days(visit, account))
+    found = await _month(visit, account)
+    if visit.may("operator"):
+        found["concerns"] = [*await of_operation(visit), *found["concerns"]]
+    return visit.render("overview.html", account=account, **found, **await _days(visit, account))
+
+
+async def of_operation(visit: Visit) -> list[Concern]:
+    """What of the gateway itself an operator should see to."""
+    found = []
+    for route in (await visit.ask("GET", "/v1/admin/providers"))["data"]:
+        if route["state"] != "closed":
+            said = f"{route['provider']} does not serve {route['model']}: {route['last_failure'] or 'it failed'}."
+            found.append(Concern("bad", said, "/providers", "Providers"))
+    for sink in (await visit.ask("GET", "/v1/admin/outbox"))["data"]:
+        if sink["accounts_failing"]:
+            waiting = plural(sink["records_behind"], "record waits", "records wait")
+            said = f"{waiting} for {sink['sink']}: {sink['last_error']}."
+            found.append(Concern("warn", said, "/outbox", "Outbox"))
+    plugins = (await visit.ask("GET", "/v1/admin/plugins"))["data"]
+    found += [
+        Concern("bad", f"The plugin {plugin['name']} could not be loaded.", "/plugins", "Plugins")
+        for plugin in plugins
+        if plugin["state"] == "failed"
+    ]
+    return found
 
 
 async def _month(visit: Visit, account: Account) -> dict[str, Any]:
