@@ -145,11 +145,14 @@ class AuthError(GatewayError):
 
 
 class InvalidBearer(AuthError):
-    """Unknown, malformed, revoked or expired: one message for all, so that nothing leaks which."""
+    """Unknown, malformed, revoked or expired: one message for all, so that nothing leaks which. It begins as OpenAI's
+    does: there are clients that go by these words, LiteLLM for one."""
 
     code = "invalid_bearer"
 
-    def __init__(self, message: str = "Invalid bearer: it is unknown, malformed, revoked or expired.") -> None:
+    def __init__(
+        self, message: str = "Incorrect API key provided: it is unknown, malformed, revoked or expired."
+    ) -> None:
         super().__init__(message)
 
 
@@ -158,7 +161,9 @@ class InvalidJwtSignature(AuthError):
 
     code = "invalid_jwt_signature"
 
-    def __init__(self, message: str = "The bearer is a JWT whose signature does not verify.") -> None:
+    def __init__(
+        self, message: str = "Incorrect API key provided: it is a JWT whose signature does not verify."
+    ) -> None:
         super().__init__(message)
 
 

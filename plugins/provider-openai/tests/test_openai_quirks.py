@@ -118,6 +118,16 @@ def test_M8_marks_are_left_out_where_they_stand_and_nowhere_else() -> None:
     assert sent(settings(cache_control="keep"), "gpt-4o", **fields) == {"model": "gpt-4o", **fields}
 
 
+def test_litellms_notes_are_left_out_for_openais_own_models() -> None:
+    """Its SDK makes them on every answer, and sends them back with it."""
+    note = {"provider_specific_fields": {"refusal": None}}
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    noted = [{"role": "assistant", "content": None, "tool_calls": [{**call, **note}], **note}]
+    bare = [{"role": "assistant", "content": None, "tool_calls": [call]}]
+    assert sent(settings(), "gpt-4o", messages=noted)["messages"] == bare
+    assert sent(settings(), "llama", messages=noted)["messages"] == noted
+
+
 def test_X2_usage_is_not_asked_for_where_it_cannot_be() -> None:
     given = settings(models={"old*": {"stream_usage": False}})
     assert "stream_options" not in sent(given, "older", stream=True)

@@ -9,7 +9,8 @@ from spl_provider_openai.quirks import Quirks
 
 _encode = msgspec.json.Encoder().encode
 _LIMITS = ("max_completion_tokens", "max_tokens")
-_MARK = "cache_control"
+_MARKS = frozenset({"cache_control", "provider_specific_fields"})
+"""Anthropic's marks, and the notes that LiteLLM's SDK makes on an answer and sends back with it."""
 
 
 def encode_request(
@@ -34,7 +35,9 @@ def encode_request(
 
 def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
     """Every other field. Our own encoding has one way to write a role, so a look at its bytes tells what is in it."""
-    unmark = quirks.cache_control == "strip" and b'"cache_control":' in request.rest
+    unmark = quirks.cache_control == "strip" and (
+        b'"cache_control":' in request.rest or b'"provider_specific_fields":' in request.rest
+    )
     rename = quirks.developer_role == "system" and b'"role":"developer"' in request.rest
     if not unmark and not rename and quirks.omit.isdisjoint(request.body):
         return request.rest
@@ -43,7 +46,7 @@ def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
     if rename:
         fields["messages"] = [_as_system(message) for message in fields["messages"]]
     if unmark:
-        fields.pop(_MARK, None)
+        fields.pop("cache_control", None)
         fields["messages"] = [_unmarked(message) for message in fields["messages"]]
         if isinstance(fields.get("tools"), list):
             fields["tools"] = [_unmarked(tool) for tool in fields["tools"]]
@@ -55,13 +58,19 @@ def _as_system(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unmarked(holder: dict[str, Any]) -> dict[str, Any]:
-    """A message with its parts, or a tool with its function, without marks; a schema's own properties stay."""
-    kept = {name: value for name, value in holder.items() if name != _MARK}
-    if isinstance(parts := kept.get("content"), list):
-        kept["content"] = [{name: value for name, value in part.items() if name != _MARK} for part in parts]
+    """A message with its parts and calls, or a tool with its function, without marks; a schema's own properties
+    stay."""
+    kept = _without_marks(holder)
+    for listed in ("content", "tool_calls"):
+        if isinstance(held := kept.get(listed), list):
+            kept[listed] = [_without_marks(each) for each in held]
     if isinstance(function := kept.get("function"), dict):
-        kept["function"] = {name: value for name, value in function.items() if name != _MARK}
+        kept["function"] = _without_marks(function)
     return kept
+
+
+def _without_marks(holder: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in holder.items() if name not in _MARKS}
 
 
 def _set_limit(fields: dict[str, Any], name: str | None, output_limit: int | None) -> None:

@@ -41,7 +41,8 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit_field: LimitField = "auto"
     #: What becomes of messages whose role is `developer`; system: for a server that does not know that role.
     developer_role: DeveloperRole = "keep"
-    #: Anthropic's marks on messages, parts and tools; auto: left out for OpenAI's own models, which refuse them.
+    #: Anthropic's marks on messages, parts and tools, and LiteLLM's `provider_specific_fields` there; auto: left out
+    #: for OpenAI's own models, which refuse them.
     cache_control: CacheControl = "auto"
     #: Fields of a request that the server refuses, and that are left out therefore.
     omit: frozenset[str] = frozenset()
