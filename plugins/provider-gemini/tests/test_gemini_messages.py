@@ -1,10 +1,15 @@
 """The conversation as it reaches the API. Every body here has passed the strict rules."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from spl_provider_gemini.given import Given
+from spl_provider_gemini.request import encode_request
+from spl_provider_gemini.rules import rules_of
 
 from gateway_core.errors import InvalidRequest
+from gateway_core.testing.provider_suite import chat
 
 Sent = Any
 USER = {"role": "user", "content": "Hello"}
@@ -272,6 +277,15 @@ def test_T7_two_identical_calls_stay_two(sent: Sent) -> None:
 def test_T8_arguments_are_an_object_whatever_they_were(sent: Sent, arguments: str, args: Any) -> None:
     body = sent(messages=[USER, calls(call("c1", arguments=arguments)), result("c1")])
     assert body["contents"][1]["parts"][0]["functionCall"]["args"] == args
+
+
+def test_T8_what_is_nested_too_deeply_is_never_a_crash() -> None:
+    known = Given(model="m", rules=rules_of(NEW, {}))
+    for depth in range(300, 1200, 25):
+        deep = '{"a":' * depth + "1" + "}" * depth
+        messages = [USER, calls(call("c1", arguments=deep)), result("c1", deep)]
+        with suppress(InvalidRequest):
+            encode_request(chat(messages=messages), known, None)
 
 
 @pytest.mark.parametrize(

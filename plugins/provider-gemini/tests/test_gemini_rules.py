@@ -143,8 +143,8 @@ def test_schemas_that_the_api_does_not_take_are_refused(schema: dict[str, Any]) 
 
 def test_signatures_are_demanded_of_the_current_turn_and_must_be_our_own() -> None:
     model = "gemini-3.8-flash"
-    signed = {"functionCall": {"id": "1", **CALL["functionCall"]}}
-    answered = {"functionResponse": {"id": "1", **RESULT["functionResponse"]}}
+    signed: dict[str, Any] = {"functionCall": {"id": "1", **CALL["functionCall"]}}
+    answered: dict[str, Any] = {"functionResponse": {"id": "1", **RESULT["functionResponse"]}}
     loop = [HELLO, {"role": "model", "parts": [signed]}, {"role": "user", "parts": [answered]}]
     assert "is missing a thought_signature" in refused({"contents": loop}, model)
     over = [*loop, {"role": "model", "parts": [{"text": "x"}]}, HELLO]

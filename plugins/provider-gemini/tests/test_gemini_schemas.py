@@ -246,3 +246,24 @@ def test_T2_any_schema_becomes_one_that_the_api_takes(schema: Json, first: Json,
         openapi(whole)
     except InvalidRequest as refused:
         assert "more than 5000 schemas" in refused.message  # noqa: PT017  # most become one, a bomb does not
+
+
+WORDS = [
+    "type", "properties", "items", "prefixItems", "anyOf", "oneOf", "allOf", "$ref", "$defs", "definitions", "enum",
+    "const", "required", "format", "description", "additionalProperties", "not", "title", "default",
+]  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["object", "array", "#", "#/$defs/A", "#/items", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=5))
+def test_T2_what_is_no_schema_at_all_breaks_nothing(schema: Json) -> None:
+    for convert in (json_schema, openapi_schema):
+        try:
+            json.dumps(convert(schema, "p"))
+        except InvalidRequest as refused:
+            assert refused.param == "p"  # noqa: PT017  # either is right, anything else is not

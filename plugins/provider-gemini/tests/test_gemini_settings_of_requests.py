@@ -50,6 +50,21 @@ def test_T3_a_tool_without_parameters_has_none(sent: Sent, to: str, function: di
     assert body["tools"] == [{"functionDeclarations": [{"name": "f"}]}]
 
 
+CHOICE = {"anyOf": [{"type": "object", "properties": {"a": {"type": "string"}}}, {"type": "object"}]}
+
+
+@pytest.mark.parametrize("parameters", [CHOICE, {"properties": {"a": {}}}, {"type": ["object", "null"], "anyOf": [{}]}])
+def test_T2_parameters_are_an_object_in_every_form(sent: Sent, parameters: dict[str, Any]) -> None:
+    for to in (OLD, MIDDLE, NEW):
+        tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}
+        (declared,) = sent(to, tools=[tool])["tools"][0]["functionDeclarations"]
+        if to == OLD and "properties" not in parameters:
+            assert "parameters" not in declared
+            assert "anyOf" in declared["description"]
+        else:
+            assert (declared.get("parameters") or declared["parametersJsonSchema"])["type"].lower() == "object"
+
+
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
@@ -93,6 +108,7 @@ def test_T4_allowed_tools_are_the_only_ones(sent: Sent, mode: str) -> None:
         named("other"),
         {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named("other")]}},
         {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
+        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{}, {"function": {}}, {"function": 5}]}},
         {"type": "custom", "custom": {"name": "x"}},
     ],
 )

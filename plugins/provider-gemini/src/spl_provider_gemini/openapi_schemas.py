@@ -117,12 +117,12 @@ class _Conversion:
         if kind == "null":
             return {"type": "STRING", "nullable": True}
         values = [schema["const"]] if "const" in schema else schema.get("enum")
-        if kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in _TYPES:
             kind = _type_of(schema, values)
         out: Json = {"type": kind.upper()}
         notes: list[str] = []
         for name, value in schema.items():
-            if name in ANNOTATIONS and (name != "format" or value in _FORMATS.get(kind, ())):
+            if name in ANNOTATIONS and (name != "format" or _known_format(kind, value)):
                 out[name] = value
             elif name not in SILENT:
                 notes.append(note(name, value))
@@ -142,7 +142,9 @@ class _Conversion:
             return
         out["properties"] = {name: self.schema(child, inside) for name, child in properties.items()}
         required = schema.get("required")
-        if isinstance(required, list) and (there := [name for name in required if name in properties]):
+        if isinstance(required, list) and (
+            there := [name for name in required if isinstance(name, str) and name in properties]
+        ):
             out["required"] = there
 
     def _array(self, out: Json, schema: Json, inside: tuple[str, ...], notes: list[str]) -> None:
@@ -161,6 +163,10 @@ class _Conversion:
             out["items"] = {"type": "STRING"}
         if places:
             notes.append(note("prefixItems", places))
+
+
+def _known_format(kind: str, value: Any) -> bool:
+    return isinstance(value, str) and value in _FORMATS.get(kind, ())
 
 
 def _enumerate(out: Json, kind: str, values: list[Any], notes: list[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from gateway_core.errors import InvalidRequest
 from gateway_core.types import ChatRequest
 from spl_provider_gemini.formats import add_format
 from spl_provider_gemini.given import Given, Json
@@ -40,4 +41,7 @@ def encode_request(request: ChatRequest, given: Given, output_limit: int | None)
         out["generationConfig"] = config
     if given.safety:
         out["safetySettings"] = [{"category": name, "threshold": value} for name, value in given.safety.items()]
-    return _encode(out), names.back
+    try:
+        return _encode(out), names.back
+    except RecursionError:
+        raise InvalidRequest("Something in the messages is nested too deeply.", param="messages") from None

@@ -32,13 +32,16 @@ SILENT = frozenset(
 """Keywords that need no note: they are said in another way, or say nothing about a value."""
 
 
+_SAYING = frozenset({"$ref", "anyOf", "oneOf", "allOf", "patternProperties", "not", "if", "propertyNames"})
+
+
 def says_nothing(schema: Any) -> bool:
     """Whether it is a function's parameters where there are none."""
     if not schema:
         return True
-    return schema.get("type", "object") == "object" and not (
-        schema.get("properties") or schema.keys() & {"$ref", "anyOf", "oneOf", "allOf", "patternProperties"}
-    )
+    if schema.get("properties") or schema.keys() & _SAYING:
+        return False
+    return schema.get("additionalProperties", True) in (True, False)
 
 
 def target(root: Json, ref: str) -> Any:

@@ -8,7 +8,7 @@ from spl_provider_gemini.given import Given, Json
 from spl_provider_gemini.json_schemas import json_schema
 from spl_provider_gemini.names import Names
 from spl_provider_gemini.openapi_schemas import openapi_schema
-from spl_provider_gemini.schemas import says_nothing
+from spl_provider_gemini.schemas import describe, note, says_nothing
 
 
 def add_tools(out: Json, body: Mapping[str, Any], given: Given, names: Names) -> bool:
@@ -46,9 +46,14 @@ def _declaration(tool: Mapping[str, Any], index: int, given: Given, names: Names
     if not says_nothing(parameters):
         param = f"tools[{index}].function.parameters"
         if given.rules.schemas == "json":
-            declared["parametersJsonSchema"] = json_schema(parameters, param)
+            # Arguments are an object, whatever else the schema says of them.
+            declared["parametersJsonSchema"] = {**json_schema(parameters, param), "type": "object"}
         else:
-            declared["parameters"] = openapi_schema(parameters, param)
+            schema = openapi_schema(parameters, param)
+            if schema.get("properties"):
+                declared["parameters"] = schema
+            else:  # e.g. a choice of several objects: the API wants one with properties
+                describe(declared, [note("parameters", parameters)])
     return declared
 
 
@@ -64,7 +69,8 @@ def _choice(choice: Any, declared: set[str], names: Names) -> tuple[Json | None,
         return {"mode": "ANY", "allowedFunctionNames": _known([choice["function"]["name"]], declared, names)}, None
     if choice["type"] == "allowed_tools":
         allowed = choice["allowed_tools"]
-        wanted = [tool["function"]["name"] for tool in allowed["tools"] if isinstance(tool.get("function"), dict)]
+        functions = [tool.get("function") for tool in allowed["tools"]]
+        wanted = [function.get("name") for function in functions if isinstance(function, dict)]
         known = _known(wanted, declared, names)
         if allowed["mode"] == "required":
             return {"mode": "ANY", "allowedFunctionNames": known}, None
