@@ -324,6 +324,10 @@ class Records(Protocol):
     async def ends(self, account_id: str) -> "ChainEnds":
         """Where the account's chain begins by now, and where it ends."""
 
+    async def search(self, search: "RecordSearch") -> "RecordsFound":
+        """Records of calls that meet every condition. However rare they are, no more than `search.most` records are
+        looked at: what was found so far comes with where to go on."""
+
 
 class SinkFailure(msgspec.Struct, frozen=True):
     """That a sink did not take an account's next record: how often in a row, why, and when it is asked again (ms)."""
@@ -362,6 +366,32 @@ class RecordQuery(msgspec.Struct, frozen=True):
     since: int | None = None
     until: int | None = None
     model: str | None = None
+
+
+class RecordSearch(msgspec.Struct, frozen=True):
+    """Which records of the calls' thread, the newest first unless `oldest_first`. `since` and `until` are milliseconds,
+    `until` exclusive; `key`, `outcome` and `stream_state` are what the bodies say."""
+
+    account_id: str
+    #: The `following` of the page before.
+    beyond: int | None = None
+    oldest_first: bool = False
+    limit: int = 50
+    most: int = 20_000
+    since: int | None = None
+    until: int | None = None
+    model: str | None = None
+    key: str | None = None
+    outcome: str | None = None
+    #: "plain": a call that was not streamed.
+    stream_state: str | None = None
+
+
+class RecordsFound(msgspec.Struct, frozen=True):
+    """What a search found, and where it goes on: None where there is no more."""
+
+    records: list[Record]
+    following: int | None
 
 
 class UsageRow(msgspec.Struct, frozen=True):

@@ -11,11 +11,10 @@ from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer
 from gateway_core.store.directory import write
 from gateway_core.store.readers import Readers
-from gateway_core.store.rows import HOUR_MS
-from gateway_core.store_ports import Behind, ChainEnds, RecordQuery, SinkFailure
+from gateway_core.store.record_search import search_records
+from gateway_core.store.rows import HOUR_MS, RECORD_COLUMNS, to_record
+from gateway_core.store_ports import Behind, ChainEnds, RecordQuery, RecordSearch, RecordsFound, SinkFailure
 from gateway_core.types import Record
-
-_RECORD = "id, account_id, thread, sequence, created_at, body, hash"
 
 
 class _Body(msgspec.Struct):
@@ -97,14 +96,13 @@ class SqliteRecords:
         """Where the account's chain begins by now, and where it ends."""
         return await self._readers.run(_ends, account_id)
 
-
-def to_record(row: tuple[Any, ...]) -> Record:
-    """A row of id, account, thread, sequence, creation, body and hash."""
-    return Record(row[0], row[1], row[2], row[3], row[4], msgspec.Raw(row[5]), row[6].hex())
+    async def search(self, search: RecordSearch) -> RecordsFound:
+        """Records of calls that meet every condition."""
+        return await self._readers.run(search_records, search)
 
 
 def _read(db: sqlite3.Connection, query: RecordQuery) -> list[Record]:
-    sql = [f"SELECT {_RECORD} FROM records WHERE account_id = ? AND sequence > ?"]
+    sql = [f"SELECT {RECORD_COLUMNS} FROM records WHERE account_id = ? AND sequence > ?"]
     values: list[Any] = [query.account_id, query.after]
     for condition, value in (
         ("thread = ?", query.thread),

@@ -7,7 +7,7 @@ import msgspec
 from gateway_core.money import Units
 from gateway_core.store.inserts import inserting
 from gateway_core.store_ports import CallRow
-from gateway_core.types import Checkpoint, Hold, Outcome, Rates, Settled, Settlement, StreamState, Usage
+from gateway_core.types import Checkpoint, Hold, Outcome, Rates, Record, Settled, Settlement, StreamState, Usage
 
 LEDGER_COLUMNS = (
     "id, account_id, bearer_id, month, model, tier, endpoint, stream, started_at, hold_amount, hold_input, "
@@ -26,6 +26,9 @@ INSERT_LEDGER = inserting(
 _QUALIFIED = ", ".join(f"l.{column}" for column in LEDGER_COLUMNS.split(", "))
 SELECT_LEDGER = f"SELECT {_QUALIFIED}, r.body FROM ledger l JOIN rates r ON r.number = l.rates"  # constants
 """Ends with the columns that `call_row` reads; a WHERE may follow."""
+
+RECORD_COLUMNS = "id, account_id, thread, sequence, created_at, body, hash"
+"""What `to_record` reads."""
 
 HOUR_MS = 3_600_000
 """Records are found by time to the hour."""
@@ -140,6 +143,11 @@ def call_row(row: tuple[Any, ...]) -> CallRow:
         acknowledged_bytes=acknowledged_bytes,
     )
     return CallRow(settlement, Settled(call_id, charge, credit_used, overage, sequence, first=False))
+
+
+def to_record(row: tuple[Any, ...]) -> Record:
+    """A row of RECORD_COLUMNS."""
+    return Record(row[0], row[1], row[2], row[3], row[4], msgspec.Raw(row[5]), row[6].hex())
 
 
 def units(value: int | str | None) -> Units:

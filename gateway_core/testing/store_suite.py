@@ -22,6 +22,7 @@ from gateway_core.testing.calls import MONTH, hold, settlement, spend
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.instances_suite import InstancesSuite
 from gateway_core.testing.memories_suite import MemoriesSuite
+from gateway_core.testing.search_suite import SearchSuite
 from gateway_core.testing.telling_suite import TellingSuite
 from gateway_core.types import AUDIT_THREAD, Account, Checkpoint, Key, Usage
 
@@ -33,7 +34,14 @@ def key(key_id: str = "key_1", **changes: Any) -> Key:
 
 
 class StoreSuite(
-    AnswersSuite, MemoriesSuite, InstancesSuite, SubscriptionsSuite, AdjustmentsSuite, ReportsSuite, TellingSuite
+    AnswersSuite,
+    MemoriesSuite,
+    InstancesSuite,
+    SubscriptionsSuite,
+    AdjustmentsSuite,
+    ReportsSuite,
+    TellingSuite,
+    SearchSuite,
 ):
     """The contract of `ports.Store`."""
 
