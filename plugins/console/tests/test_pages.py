@@ -134,6 +134,7 @@ async def test_what_is_not_there_is_a_page(bench: Any) -> None:
     answer = await visitor.get("/nothing/at/all")
     assert answer.status_code == 404
     assert "There is no such page" in answer.text
+    assert (await visitor.get("/")).headers["location"] == "/console"
 
 
 async def test_a_failure_is_a_page_with_the_requests_id(bench: Any) -> None:

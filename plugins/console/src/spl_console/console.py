@@ -153,6 +153,8 @@ class Console:
         return self._assets.answer(request)
 
     async def _missing(self, request: Request, _principal: Principal | None) -> Response:
+        if request.url.path == self._prefix + "/":
+            return RedirectResponse(self._prefix, 303, {"cache-control": "no-store"})
         return await self._answer(_MISSING, request)
 
     async def _link(self, request: Request, principal: Principal | None) -> Response:
