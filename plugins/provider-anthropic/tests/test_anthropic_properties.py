@@ -15,6 +15,7 @@ from spl_provider_anthropic.request import Reply, convert
 from spl_provider_anthropic.stream import StreamDecoder
 from spl_provider_anthropic.usage import Counts, Report
 
+from gateway_core.errors import InvalidRequest
 from gateway_core.testing.anthropic_rules import check, signature_of
 from gateway_core.testing.anthropic_script import AnthropicScript, events_of
 from gateway_core.testing.conversations import bodies, calls_of, media_of, texts_of
@@ -106,6 +107,40 @@ def test_thinking_that_is_kept_is_given_back_in_its_place(body: dict[str, Any], 
     sent = converted(body, model, thoughts=kept)
     thoughts = [block["thinking"] for block in blocks_of(sent) if block["type"] == "thinking"]
     assert thoughts in ([], [call for call in calls if call in kept])
+
+
+KEYWORDS = (
+    "type", "properties", "required", "additionalProperties", "items", "enum", "const", "anyOf", "oneOf", "allOf",
+    "$ref", "$defs", "definitions", "minItems", "minimum", "exclusiveMinimum", "format", "description", "title",
+    "patternProperties",
+)  # fmt: skip
+WORDS = ("object", "array", "string", "null", "#/$defs/a", "#/definitions/b", "#", "a", "date", "int")
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.sampled_from(WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from((*KEYWORDS, "a", "b")), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+SCHEMAS = st.dictionaries(st.sampled_from(KEYWORDS), VALUES, max_size=5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SCHEMAS, st.booleans(), st.sampled_from(MODELS))
+def test_T2_F3_nothing_that_looks_like_a_schema_breaks_a_conversion(schema: Any, strict: bool, model: str) -> None:
+    function = {"name": "f", "parameters": schema, "strict": strict}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": strict}}
+    hello = [{"role": "user", "content": "hi"}]
+    for fields in ({"tools": [{"type": "function", "function": function}]}, {"response_format": form}):
+        request = decode_request(json.dumps({"model": "m", "messages": hello, **fields}).encode())
+        try:
+            sent = convert(request, model, RULES.of(model)).encode()
+        except InvalidRequest:
+            assert "tools" in fields  # whose parameters are no object
+            continue
+        for tool in json.loads(sent).get("tools", ()):
+            assert tool["input_schema"]["type"] == "object"
+            assert not {"anyOf", "oneOf", "allOf"} & set(tool["input_schema"])
 
 
 CUTS = AnthropicScript(

@@ -80,11 +80,13 @@ TABLE: tuple[tuple[str, Rules], ...] = (
     ("*claude-opus-4-0*", _output(_BUDGET, 32_000, sampling="both", structured_outputs=False)),
     ("*claude-opus-4-2*", _output(_BUDGET, 32_000, sampling="both", structured_outputs=False)),
     ("*claude-opus-4@*", _output(_BUDGET, 32_000, sampling="both", structured_outputs=False)),
+    ("*claude-opus-4", _output(_BUDGET, 32_000, sampling="both", structured_outputs=False)),
     ("*claude-sonnet-4-5*", _BUDGET),
     ("*claude-haiku-4-5*", _BUDGET),
     ("*claude-sonnet-4-6*", _with(_ADAPTIVE, max_output=64_000)),
     ("*claude-sonnet-4-*", _with(_BUDGET, sampling="both", structured_outputs=False)),
     ("*claude-sonnet-4@*", _with(_BUDGET, sampling="both", structured_outputs=False)),
+    ("*claude-sonnet-4", _with(_BUDGET, sampling="both", structured_outputs=False)),
     ("*claude-opus-5-5*", _ALWAYS),
     ("*claude-sonnet-5-5*", _with(_ALWAYS, thinking_off="between_tools")),
     ("*claude-haiku-5-5*", _with(_ALWAYS, thinking_off="disabled")),
@@ -127,7 +129,8 @@ class ModelRules:
         return rules
 
     def _look_up(self, model: str) -> Rules:
-        rules = next(rules for pattern, rules in TABLE if fnmatchcase(model, pattern))
+        written = model.lower().replace(".", "-")  # some servers write claude-sonnet-4.5
+        rules = next(rules for pattern, rules in TABLE if fnmatchcase(written, pattern))
         for pattern, fields in self._own:
             if fnmatchcase(model, pattern):
                 rules = msgspec.convert({**msgspec.to_builtins(rules), **fields}, Rules)

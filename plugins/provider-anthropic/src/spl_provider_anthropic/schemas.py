@@ -30,12 +30,11 @@ def input_schema(parameters: Mapping[str, Any] | None) -> msgspec.Raw:
 
 @lru_cache(maxsize=512)  # a pure function
 def _input_schema(raw: bytes) -> bytes:
-    schema = _with_one_type(_flat(_decode(raw)))
+    schema = _with_one_type(_flat(_modern(_decode(raw))))
     if schema["type"] != "object":
         raise NotAnObject(schema["type"])
-    if not isinstance(schema.get("properties"), dict):
-        schema["properties"] = {}
-    return _encode(_modern(schema))
+    schema.setdefault("properties", {})
+    return _encode(schema)
 
 
 def _with_one_type(schema: Schema) -> Schema:
@@ -58,7 +57,7 @@ def _flat(schema: Schema) -> Schema:
     schema.pop("$ref", None)
     for name in _COMBINED:
         variants = schema.pop(name, None)
-        if isinstance(variants, list) and variants:
+        if variants:
             _merge(schema, name, [_resolved(variant, defs) for variant in variants])
     return schema
 
@@ -100,30 +99,46 @@ def _target(ref: Any, defs: Mapping[str, Any]) -> Schema | None:
     return found if isinstance(found, dict) else None
 
 
-def _modern(node: Any, *, names: bool = False) -> Any:
-    """The schema as draft 2020-12 has it. `names`: the keys are names of the client's, and no keywords."""
-    if isinstance(node, list):
-        return [_modern(one) for one in node]
+_OF_SCHEMAS = frozenset({"properties", "$defs", "definitions", "patternProperties"})
+_LISTED = frozenset({*_COMBINED, "prefixItems"})
+_NESTED = frozenset({"items", "additionalProperties", "not", "contains", "propertyNames"})
+_TEXTS = frozenset({"$ref", "description", "title", "format", "pattern"})
+
+
+def _modern(node: Any) -> Any:
+    """The schema as draft 2020-12 has it; a keyword with a value that it cannot have is left out."""
     if not isinstance(node, dict):
-        return node
-    result = {}
+        return node if isinstance(node, bool) else {}
+    result: Schema = {}
     for key, value in node.items():
-        if names:
-            result[key] = _modern(value)
-        elif key in ("enum", "const", "default", "examples"):
+        if key in _OF_SCHEMAS:
+            if isinstance(value, dict):
+                result[key] = {name: _modern(child) for name, child in value.items()}
+        elif key in _LISTED:
+            if isinstance(value, list):
+                result[key] = [_modern(child) for child in value]
+        elif key in _NESTED:
+            if isinstance(value, list) and key == "items":
+                result["prefixItems"] = [_modern(child) for child in value]
+            else:
+                result[key] = _modern(value)
+        elif _sound(key, value):
             result[key] = value
-        else:
-            result[key] = _modern(value, names=key in ("properties", "$defs", "definitions", "patternProperties"))
-    if names:
-        return result
-    if isinstance(result.get("items"), list):
-        result["prefixItems"] = result.pop("items")
     for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if isinstance(result.get(exclusive), bool) and result.pop(exclusive) and limit in result:
             result[exclusive] = result.pop(limit)
-    if "required" in result and not isinstance(result["required"], list):
-        del result["required"]
     return result
+
+
+def _sound(key: str, value: Any) -> bool:
+    """Whether a keyword that holds no schemas can have this value, as far as anything here depends on it."""
+    if key == "required":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if key == "type":
+        return isinstance(value, str) or (isinstance(value, list) and all(isinstance(kind, str) for kind in value))
+    if key == "enum":
+        return isinstance(value, list)
+    return key not in _TEXTS or isinstance(value, str)
 
 
 def _tell(schema: Schema, words: str) -> None:
@@ -159,7 +174,7 @@ def form(schema: Mapping[str, Any]) -> Form:
 @lru_cache(maxsize=256)  # a pure function
 def _form(raw: bytes) -> Form:
     closing = _Closing()
-    schema = _decode(raw)
+    schema = _modern(_decode(raw))
     closed = closing.closed(schema)
     return Form(closed, exact=closing.exact, beyond=closing.beyond or _circular(schema))
 
