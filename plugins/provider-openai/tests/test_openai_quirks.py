@@ -46,7 +46,7 @@ def test_what_is_known_of_openais_own_models(model: str, limit: str | None, mark
     assert settings().quirks(model) == Quirks(
         limit_field=limit,  # type: ignore[arg-type]  # a literal in the table above
         developer_role="keep",
-        cache_control=mark,  # type: ignore[arg-type]  # as above
+        foreign_fields=mark,  # type: ignore[arg-type]  # as above
         stream_usage=True,
         omit=frozenset(),
     )
@@ -59,7 +59,7 @@ def test_the_first_pattern_that_says_something_decides() -> None:
         models={
             "o3-mini*": {"limit_field": "auto"},
             "o3*": {"limit_field": "max_completion_tokens", "omit": [], "developer_role": "system"},
-            "*": {"stream_usage": False, "cache_control": "keep"},
+            "*": {"stream_usage": False, "foreign_fields": "keep"},
         },
     )
     assert given.quirks("o3-mini") == Quirks("max_completion_tokens", "system", "keep", False, frozenset())
@@ -115,7 +115,7 @@ def test_M8_marks_are_left_out_where_they_stand_and_nowhere_else() -> None:
     }
     assert sent(settings(), "gpt-4o", **fields) == {"model": "gpt-4o", **bare}
     assert sent(settings(), "llama", **fields) == {"model": "llama", **fields}
-    assert sent(settings(cache_control="keep"), "gpt-4o", **fields) == {"model": "gpt-4o", **fields}
+    assert sent(settings(foreign_fields="keep"), "gpt-4o", **fields) == {"model": "gpt-4o", **fields}
 
 
 def test_litellms_notes_are_left_out_for_openais_own_models() -> None:
@@ -126,6 +126,17 @@ def test_litellms_notes_are_left_out_for_openais_own_models() -> None:
     bare = [{"role": "assistant", "content": None, "tool_calls": [call]}]
     assert sent(settings(), "gpt-4o", messages=noted)["messages"] == bare
     assert sent(settings(), "llama", messages=noted)["messages"] == noted
+
+
+@pytest.mark.parametrize("name", ["provider_specific_fields", "reasoning_content", "thinking_blocks", "extra_content"])
+def test_M6_what_clients_keep_for_others_is_not_for_openai(name: str) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answered = {"role": "assistant", "content": None, "tool_calls": [call]}
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "x"}
+    kept = {**answered, name: {"a": 1}, "tool_calls": [{**call, name: [1], "function": {**call["function"], name: 1}}]}
+    hello = {"role": "user", "content": f'"{name}":'}
+    assert sent(settings(), "gpt-4o", messages=[hello, kept, result])["messages"] == [hello, answered, result]
+    assert sent(settings(), "llama", messages=[hello, kept, result])["messages"] == [hello, kept, result]
 
 
 def test_X2_usage_is_not_asked_for_where_it_cannot_be() -> None:

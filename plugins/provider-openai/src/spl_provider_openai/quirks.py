@@ -8,7 +8,19 @@ import msgspec
 
 LimitField = Literal["auto", "max_tokens", "max_completion_tokens"]
 DeveloperRole = Literal["keep", "system"]
-CacheControl = Literal["auto", "keep", "strip"]
+ForeignFields = Literal["auto", "keep", "strip"]
+
+
+FOREIGN = (
+    "cache_control",
+    "provider_specific_fields",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "thinking_blocks",
+    "extra_content",
+)
+"""What other vendors, and clients' own libraries, put into messages, parts, calls and tools: nothing to OpenAI."""
 
 
 def check_omit(omit: frozenset[str]) -> None:
@@ -24,8 +36,8 @@ class Quirks(msgspec.Struct, frozen=True):
     limit_field: Literal["max_tokens", "max_completion_tokens"] | None
     #: Whether it knows the role `developer`, or takes such messages as `system`.
     developer_role: DeveloperRole
-    #: Whether it takes Anthropic's marks on messages, parts and tools, or refuses them.
-    cache_control: Literal["keep", "strip"]
+    #: Whether FOREIGN fields go to it.
+    foreign_fields: Literal["keep", "strip"]
     #: Whether it can be asked for usage in a stream.
     stream_usage: bool
     #: Fields of a request that it refuses.
@@ -37,7 +49,7 @@ class ModelQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     limit_field: LimitField | None = None
     developer_role: DeveloperRole | None = None
-    cache_control: CacheControl | None = None
+    foreign_fields: ForeignFields | None = None
     stream_usage: bool | None = None
     omit: frozenset[str] | None = None
 
@@ -48,10 +60,10 @@ class ModelQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 #: Under "auto": pattern → what is known of OpenAI's own models. The first that says something decides.
 OPENAI: tuple[tuple[str, ModelQuirks], ...] = (
-    ("o[0-9]*", ModelQuirks(limit_field="max_completion_tokens", cache_control="strip")),
-    ("gpt-5*", ModelQuirks(limit_field="max_completion_tokens", cache_control="strip")),
-    ("gpt-*", ModelQuirks(cache_control="strip")),
-    ("chatgpt-*", ModelQuirks(cache_control="strip")),
+    ("o[0-9]*", ModelQuirks(limit_field="max_completion_tokens", foreign_fields="strip")),
+    ("gpt-5*", ModelQuirks(limit_field="max_completion_tokens", foreign_fields="strip")),
+    ("gpt-*", ModelQuirks(foreign_fields="strip")),
+    ("chatgpt-*", ModelQuirks(foreign_fields="strip")),
 )
 
 
@@ -66,7 +78,7 @@ def quirks_of(server: ModelQuirks, models: Mapping[str, ModelQuirks], model: str
     return Quirks(
         limit_field=None if limit_field == "auto" else limit_field,
         developer_role=_first(said, known, "developer_role") or "keep",
-        cache_control="strip" if _first(said, known, "cache_control") == "strip" else "keep",
+        foreign_fields="strip" if _first(said, known, "foreign_fields") == "strip" else "keep",
         stream_usage=_first(said, known, "stream_usage") is not False,
         omit=_first(said, known, "omit") or frozenset(),
     )

@@ -5,11 +5,12 @@ from typing import Any
 import msgspec
 
 from gateway_core.types import ROUTED_FIELDS, ChatRequest
-from spl_provider_openai.quirks import Quirks
+from spl_provider_openai.quirks import FOREIGN, Quirks
 
 _encode = msgspec.json.Encoder().encode
 _LIMITS = ("max_completion_tokens", "max_tokens")
-_MARKS = frozenset({"cache_control", "provider_specific_fields"})
+_FOREIGN = frozenset(FOREIGN)
+_NAMED = tuple(f'"{name}":'.encode() for name in FOREIGN)
 """Anthropic's marks, and the notes that LiteLLM's SDK makes on an answer and sends back with it."""
 
 
@@ -35,21 +36,19 @@ def encode_request(
 
 def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
     """Every other field. Our own encoding has one way to write a role, so a look at its bytes tells what is in it."""
-    unmark = quirks.cache_control == "strip" and (
-        b'"cache_control":' in request.rest or b'"provider_specific_fields":' in request.rest
-    )
+    clean = quirks.foreign_fields == "strip" and any(name in request.rest for name in _NAMED)
     rename = quirks.developer_role == "system" and b'"role":"developer"' in request.rest
-    if not unmark and not rename and quirks.omit.isdisjoint(request.body):
+    if not clean and not rename and quirks.omit.isdisjoint(request.body):
         return request.rest
     left_out = quirks.omit.union(ROUTED_FIELDS)
     fields = {name: value for name, value in request.body.items() if name not in left_out}
     if rename:
         fields["messages"] = [_as_system(message) for message in fields["messages"]]
-    if unmark:
+    if clean:
         fields.pop("cache_control", None)
-        fields["messages"] = [_unmarked(message) for message in fields["messages"]]
+        fields["messages"] = [_cleaned(message) for message in fields["messages"]]
         if isinstance(fields.get("tools"), list):
-            fields["tools"] = [_unmarked(tool) for tool in fields["tools"]]
+            fields["tools"] = [_cleaned(tool) for tool in fields["tools"]]
     return _encode(fields)
 
 
@@ -57,20 +56,15 @@ def _as_system(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
-def _unmarked(holder: dict[str, Any]) -> dict[str, Any]:
-    """A message with its parts and calls, or a tool with its function, without marks; a schema's own properties
-    stay."""
-    kept = _without_marks(holder)
-    for listed in ("content", "tool_calls"):
-        if isinstance(held := kept.get(listed), list):
-            kept[listed] = [_without_marks(each) for each in held]
+def _cleaned(holder: dict[str, Any]) -> dict[str, Any]:
+    """A message with its parts and calls, or a tool with its function, without FOREIGN; schemas stay as they are."""
+    kept = {name: value for name, value in holder.items() if name not in _FOREIGN}
+    for group in ("content", "tool_calls"):
+        if isinstance(inner := kept.get(group), list):
+            kept[group] = [_cleaned(one) for one in inner]
     if isinstance(function := kept.get("function"), dict):
-        kept["function"] = _without_marks(function)
+        kept["function"] = {name: value for name, value in function.items() if name not in _FOREIGN}
     return kept
-
-
-def _without_marks(holder: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in holder.items() if name not in _MARKS}
 
 
 def _set_limit(fields: dict[str, Any], name: str | None, output_limit: int | None) -> None:

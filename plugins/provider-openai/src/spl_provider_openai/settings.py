@@ -10,8 +10,8 @@ import msgspec
 
 from gateway_core.errors import ConfigError
 from spl_provider_openai.quirks import (
-    CacheControl,
     DeveloperRole,
+    ForeignFields,
     LimitField,
     ModelQuirks,
     Quirks,
@@ -41,9 +41,8 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit_field: LimitField = "auto"
     #: What becomes of messages whose role is `developer`; system: for a server that does not know that role.
     developer_role: DeveloperRole = "keep"
-    #: Anthropic's marks on messages, parts and tools, and LiteLLM's `provider_specific_fields` there; auto: left out
-    #: for OpenAI's own models, which refuse them.
-    cache_control: CacheControl = "auto"
+    #: What other vendors and clients put into messages; auto: left out for OpenAI's own models, which may refuse it.
+    foreign_fields: ForeignFields = "auto"
     #: Fields of a request that the server refuses, and that are left out therefore.
     omit: frozenset[str] = frozenset()
     #: Ask for usage in streams.
@@ -64,7 +63,7 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         server = ModelQuirks(
             limit_field=self.limit_field,
             developer_role=self.developer_role,
-            cache_control=self.cache_control,
+            foreign_fields=self.foreign_fields,
             stream_usage=self.stream_usage,
             omit=self.omit,
         )
