@@ -19,7 +19,11 @@ CONFIG = """
 include = ["shipped:self-host.toml"]
 [models."gpt-4o"]
 routes = [{ provider = "demo", model = "demo" }]
-price = { input = "2.50", output = "10.00" }
+price = { input = "2.50", cached_input = "1.25", output = "10.00" }
+tokenizer = "o200k_base"
+[models."long-prompts"]
+routes = [{ provider = "demo", model = "demo" }]
+price = { input = "1.25", output = "10.00", long = { above = 5, input = "2.50", output = "15.00" } }
 tokenizer = "o200k_base"
 """
 

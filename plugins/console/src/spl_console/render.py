@@ -106,6 +106,8 @@ def price(amount: int | str | None) -> Markup:
 
 def _amount(shown: str, exact: str) -> Markup:
     sign, shown = ("−", shown[1:]) if shown.startswith("-") else ("", shown)
+    whole, point, fraction = shown.partition(".")
+    shown = f"{int(whole):,}{point}{fraction}"
     return Markup('<data class="num" value="{}" title="{} USD">{}${}</data>').format(exact, exact, sign, shown)
 
 

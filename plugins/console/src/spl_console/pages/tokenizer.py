@@ -133,7 +133,12 @@ def _checked(text: str) -> str:
 
 def _priced(row: dict[str, Any], count: int) -> dict[str, Any]:
     price = row["price"]
-    cost = None if price is None else usd(units_of(price["exact"]["input"]) // TOKENS_PER_PRICE * count)
+    if price is None:
+        cost = None
+    else:
+        dear = price["long"] is not None and count > price["long"]["above"]
+        rates = price["long"]["exact"] if dear else price["exact"]
+        cost = usd(units_of(rates["input"]) // TOKENS_PER_PRICE * count)
     return {"tokens": count, "approximate": row["vocabulary"] is None, "cost_usd": cost}
 
 
