@@ -12,6 +12,7 @@ from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
 from gateway_core.edge.app import App, build_app
 from gateway_core.edge.inside import Inside
+from gateway_core.edge.recent_errors import RecentErrors
 from gateway_core.errors import PluginError, SplError, StoreError
 from gateway_core.gates import Gates
 from gateway_core.home import Home
@@ -58,6 +59,7 @@ class Gateway:
         self.dispatch = Dispatch(plugins)
         self.tokens = Tokens()
         self.inside = Inside(self.config.server, self.dispatch, clock)
+        self.errors = RecentErrors(clock)
         #: Set once a shutdown has begun: new calls are refused, `/readyz` says so.
         self.draining = False
         self._calls = 0

@@ -294,6 +294,10 @@ class Limiter(Protocol):
     async def peek(self, windows: Sequence[Window]) -> tuple[LimitState, ...]:
         """The windows as they stand, taking nothing."""
 
+    async def busiest(self, most: int) -> tuple[LimitState, ...]:
+        """At most so many windows, those first that have the smallest share left; empty ones are left out. For
+        operators: what it costs is not on the way of a call, and a limit may be that of a few minutes ago."""
+
     async def close(self) -> None:
         """Puts the windows where a restart finds them."""
 

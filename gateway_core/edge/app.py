@@ -40,6 +40,7 @@ class App:
         self._server = host.services.config.server
         self._addresses = Addresses(self._server.trusted_proxies)
         self._failures = host.inside.failures
+        self._errors = host.errors
         host.inside.opens(self._endpoint)
         self._id_header = f"{self._server.header_prefix}Request-ID".lower().encode()
 
@@ -108,6 +109,7 @@ class App:
 
     def _rendered(self, error: GatewayError, identifier: str) -> tuple[int, Headers, bytes]:
         status, headers, body = render(error, identifier, self._server)
+        self._errors.note(identifier, status, error.code, error.kind)
         if status == 413:
             # What is left of the body is not worth the reading.
             headers.append((b"connection", b"close"))

@@ -17,6 +17,7 @@ from gateway_core.edge.signing import SigningEndpoints
 from gateway_core.edge.subscriptions import SubscriptionEndpoints
 from gateway_core.edge.tokenize import TokenizeEndpoint
 from gateway_core.edge.usage import UsageEndpoints
+from gateway_core.edge.watching import WatchEndpoints
 from gateway_core.ports import Endpoint
 
 
@@ -37,5 +38,6 @@ def core_endpoints(host: Host, access: Access) -> list[Endpoint]:
         *AdminEndpoints(host).endpoints(),
         *ProviderEndpoints(host).endpoints(),
         *OutboxEndpoints(host).endpoints(),
+        *WatchEndpoints(host).endpoints(),
         *HealthEndpoints(host).endpoints(),
     ]

@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 from gateway_core.config_file import LoadedConfig
 from gateway_core.dispatch import Dispatch
 from gateway_core.edge.inside import Inside
+from gateway_core.edge.recent_errors import RecentErrors
 from gateway_core.outbox import Outbox
 from gateway_core.pipeline import Pipeline
 from gateway_core.plugins import PluginSet
@@ -56,6 +57,8 @@ class Host(Protocol):
     def outbox(self) -> Outbox: ...
     @property
     def health(self) -> Health: ...
+    @property
+    def errors(self) -> RecentErrors: ...
 
     def enter(self) -> None:
         """A call begins: a shutdown waits for it."""

@@ -5,6 +5,8 @@ Instants are whole microseconds of a clock that never goes back; days are days s
 
 from typing import Protocol
 
+from gateway_core.types import Window
+
 SECOND = 1_000_000
 DAY_MS = 86_400_000
 DAY = 86_400 * SECOND
@@ -23,6 +25,8 @@ class Bucket:
 
 class Counter(Protocol):
     """What one window has taken."""
+
+    window: Window | None
 
     def used(self, now: int) -> int:
         """What counts at `now`."""
@@ -47,10 +51,12 @@ class Sliding:
     buckets in a minute, since a minute that begins within a second touches 61 of them.
     """
 
-    __slots__ = ("buckets", "span", "total")
+    __slots__ = ("buckets", "span", "total", "window")
 
     def __init__(self, span: int) -> None:
         self.span = span
+        #: Whose it is, as it was when a call last came after a pause of a generation; None: not since it was loaded.
+        self.window: Window | None = None
         self.total = 0
         self.buckets: list[Bucket] = []
 
@@ -135,10 +141,12 @@ class Days:
 class Daily:
     """At most so much in a UTC day. Forgotten as a whole when the day is over."""
 
-    __slots__ = ("bucket", "days")
+    __slots__ = ("bucket", "days", "window")
 
     def __init__(self, days: Days) -> None:
         self.days = days
+        #: As `Sliding.window`.
+        self.window: Window | None = None
         self.bucket = Bucket(0, 0, 0)
 
     def used(self, now: int) -> int:  # noqa: ARG002  # a Counter

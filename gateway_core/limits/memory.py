@@ -7,6 +7,7 @@ window has passed.
 """
 
 import asyncio
+import heapq
 import logging
 import time
 from collections.abc import Sequence
@@ -95,6 +96,19 @@ class MemoryLimiter:
             await self.open()
         return self._windows.peek(windows)
 
+    async def busiest(self, most: int) -> tuple[LimitState, ...]:
+        """The windows that are nearest to their limits, a slice of them at a time."""
+        if not self._opened:
+            await self.open()
+        windows, found = self._windows, list[LimitState]()
+        names = windows.names()
+        for start in range(0, len(names), SLICE):
+            now = windows.now()
+            states = [windows.state_of(name, now) for name in names[start : start + SLICE]]
+            found = heapq.nlargest(most, [*found, *[state for state in states if state is not None]], key=_share)
+            await asyncio.sleep(0)
+        return tuple(found)
+
     async def close(self) -> None:
         """Puts the windows where a restart finds them."""
         saver, self._saver = self._saver, None
@@ -172,3 +186,8 @@ class MemoryLimiter:
             lines.append(_encode(list(windows.save(names[start : start + SLICE], at))))
             await asyncio.sleep(0)
         return b"\n".join(lines)
+
+
+def _share(state: LimitState) -> float:
+    """How much of a window is taken."""
+    return 1 - state.remaining / state.window.limit if state.window.limit else 1.0

@@ -102,6 +102,13 @@ class Windows:
         """The windows as they stand."""
         return self._states(windows, self.now())
 
+    def state_of(self, name: _Name, now: int) -> LimitState | None:
+        """A window that is counted, by name; None where nothing counts, or no call has said yet what its limit is."""
+        counter = (self._young.get(name) or self._old.get(name)) if name[2] else self._today.get(name)
+        if counter is None or counter.window is None or not counter.used(now):
+            return None
+        return _state(counter.window, counter, now)
+
     # ------------------------------------------------------------ refusals
 
     def _refusal(self, windows: Sequence[Window], tokens: int, now: int) -> RateLimited:
@@ -151,6 +158,7 @@ class Windows:
             if not keep:
                 return self._old.get(name) or Sliding(span)
             counter = self._old.pop(name, None) or Sliding(span)
+            counter.window = window
             self._young[name] = counter
             if span > self._longest:
                 self._longest = span
@@ -167,6 +175,8 @@ class Windows:
             daily = Daily(self.days)
             if keep:
                 self._today[name] = daily
+        if daily.window is None:
+            daily.window = window
         return daily
 
     def _forget(self, now: int) -> None:
@@ -207,7 +217,8 @@ class Windows:
             name = (window.key, window.unit, window.seconds)
             aged = [(max(0, age + elapsed), count) for age, count in window.buckets]
             if window.seconds:
-                sliding = self._young[name] = Sliding(window.seconds * SECOND)
+                # Among the old ones: the first call that comes for it says what its limit is by now.
+                sliding = self._old[name] = Sliding(window.seconds * SECOND)
                 self._longest = max(self._longest, sliding.span)
                 for age, count in aged:
                     sliding.buckets.append(Bucket((now - age) // SECOND, now - age, count))

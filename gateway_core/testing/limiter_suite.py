@@ -269,6 +269,24 @@ class LimiterSuite:
         assert sum(isinstance(result, RateLimited) for result in results) == 95
         await limiter.close()
 
+    async def test_the_busiest_windows_come_first(self, kept: KeptState, clock: ManualClock) -> None:
+        """By the share that is taken; after a restart as soon as a call says what the limit is."""
+        first = self.make(kept.as_store(), clock)
+        assert await first.busiest(5) == ()
+        await first.reserve((RPM, TPM), 900)
+        await first.reserve((DAY,), 0)
+        states = await first.busiest(5)
+        assert [(state.window, state.remaining) for state in states] == [(TPM, 100), (DAY, 2), (RPM, 4)]
+        assert [state.window for state in await first.busiest(1)] == [TPM]
+        clock.advance(61)
+        assert [state.window for state in await first.busiest(5)] == [DAY]
+        await first.reserve((RPM,), 0)
+        await first.close()
+        second = self.make(kept.as_store(), clock)
+        await second.reserve((RPM,), 0)
+        assert [(state.window, state.remaining) for state in await second.busiest(5)][:1] == [(RPM, 3)]
+        await second.close()
+
     async def test_windows_survive_a_restart(self, kept: KeptState, clock: ManualClock) -> None:
         first = self.make(kept.as_store(), clock)
         for _ in range(3):

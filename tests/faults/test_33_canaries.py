@@ -23,6 +23,8 @@ OPERATOR = (
     "/v1/admin/log",
     "/v1/admin/outbox",
     "/v1/admin/providers",
+    "/v1/admin/limits",
+    "/v1/admin/errors",
 )
 
 

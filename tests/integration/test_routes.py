@@ -84,6 +84,8 @@ EXPECTED = {
     "POST /v1/admin/tokens": "operator",
     "GET /v1/admin/plugins": "operator",
     "GET /v1/admin/providers": "operator",
+    "GET /v1/admin/limits": "operator",
+    "GET /v1/admin/errors": "operator",
     "GET /v1/admin/config": "operator",
     "POST /v1/admin/reconcile": "operator",
     "GET /v1/admin/log": "operator",
