@@ -240,6 +240,16 @@ async def test_R6_what_other_providers_keep_under_an_id_is_none_of_ours(
     assert part["thoughtSignature"] == "skip_thought_signature_validator"
 
 
+async def test_R6_a_signature_is_for_the_model_that_gave_it(
+    provider: GeminiProvider, gemini_upstream: GeminiHandle
+) -> None:
+    gemini_upstream.script(MODEL, calls=[[CALL]], times=1)
+    calls = await calls_made(provider, stream=False)
+    await one(provider, chat(messages=loop_after(calls), tools=[WEATHER]), Route("mine", "gemini-3-flash-preview"))
+    (part,) = gemini_upstream.log()[-1]["body"]["contents"][1]["parts"]
+    assert part["thoughtSignature"] == "skip_thought_signature_validator"
+
+
 # ---------------------------------------------------------------- streams
 
 

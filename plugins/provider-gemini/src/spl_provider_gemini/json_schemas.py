@@ -36,6 +36,8 @@ class _Conversion:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise too_large(self._param)
+        if schema.keys() <= _AS_THEY_ARE:
+            return schema  # what most of them are
         out: Json = {}
         notes: list[str] = []
         for name, value in schema.items():
@@ -56,12 +58,14 @@ class _Conversion:
         return out
 
     def _inner(self, out: Json, name: str, value: Any) -> None:
-        """A keyword that has schemas in it."""
-        if isinstance(value, dict) and name in _MAPS:
-            out.setdefault(_MAPS[name], {}).update({key: self._any(child) for key, child in value.items()})
+        """A keyword that has schemas in it. What cannot be one is left out."""
+        if name in _MAPS:
+            if isinstance(value, dict):
+                known = out.get(_MAPS[name]) or {}
+                out[_MAPS[name]] = {**known, **{key: self._any(child) for key, child in value.items()}}
         elif isinstance(value, list):
             out[name] = [self._any(child) for child in value]
-        else:
+        elif name == "items" and isinstance(value, dict | bool):
             out[name] = self._any(value)
 
     def _any(self, schema: Any) -> Any:

@@ -16,8 +16,6 @@ from spl_provider_gemini.settings import GeminiSettings, address, endpoint, head
 from spl_provider_gemini.stream import StreamDecoder
 
 _ERROR_BYTES = 256 * 1024
-_KEY = "thought signature "
-"""Before a call's id in the memory: what another kind of provider kept under the same id is none of ours."""
 
 
 class GeminiProvider:
@@ -43,7 +41,7 @@ class GeminiProvider:
         finally:
             await response.close()
         if signatures:
-            await self._keep(request, signatures)
+            await self._keep(request, route.model, signatures)
         return completion
 
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
@@ -57,7 +55,7 @@ class GeminiProvider:
                 raise Unavailable("answered a request for a stream with something else")
             finally:
                 await response.close()
-        return self._events(response, request, renamed)
+        return self._events(response, request, route.model, renamed)
 
     def tokenizer(self, model: str) -> str | None:
         """None: no vocabulary of these models is published."""
@@ -95,8 +93,9 @@ class GeminiProvider:
         links = links_in(request.body["messages"], self._settings.google_fetches) if request.media else []
         signatures: dict[str, str] = {}
         if rules.signatures != "none" and (ids := unsigned_ids(request.body["messages"])):
-            kept = await self._memory.recall(request.account_id, [_KEY + call for call in ids])
-            signatures = {key.removeprefix(_KEY): value.decode() for key, value in kept.items()}
+            keys = {_key(model, call): call for call in ids}
+            kept = await self._memory.recall(request.account_id, list(keys))
+            signatures = {keys[key]: value.decode() for key, value in kept.items()}
         return Given(
             model=request.model,
             rules=rules,
@@ -107,11 +106,11 @@ class GeminiProvider:
             safety=self._settings.safety,
         )
 
-    async def _keep(self, request: ChatRequest, signatures: Mapping[str, bytes]) -> None:
-        await self._memory.keep(request.account_id, {_KEY + call: value for call, value in signatures.items()})
+    async def _keep(self, request: ChatRequest, model: str, signatures: Mapping[str, bytes]) -> None:
+        await self._memory.keep(request.account_id, {_key(model, call): value for call, value in signatures.items()})
 
     async def _events(
-        self, response: UpstreamResponse, request: ChatRequest, renamed: Mapping[str, str]
+        self, response: UpstreamResponse, request: ChatRequest, model: str, renamed: Mapping[str, str]
     ) -> AsyncGenerator[Sequence[Chunk]]:
         decoder = StreamDecoder(request.choices, renamed)
         ended = False
@@ -119,7 +118,7 @@ class GeminiProvider:
             async for events in response.events():
                 chunks, fault_met = _decoded(decoder, events)
                 if decoder.signatures:
-                    await self._keep(request, decoder.signatures)
+                    await self._keep(request, model, decoder.signatures)
                     decoder.signatures = {}
                 if chunks:
                     yield chunks
@@ -130,6 +129,12 @@ class GeminiProvider:
             yield last
         finally:
             await response.close(finished=ended)
+
+
+def _key(model: str, call: str) -> str:
+    """Of a signature in the memory. What another kind of provider kept under the same id is none of ours, and what
+    another model signed may not be valid here."""
+    return f"thought signature {model} {call}"
 
 
 def _decoded(decoder: StreamDecoder, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-GEMINI_CLI_DUMMY = "skip_thought_signature_validator"
+DUMMY_SIGNATURE = "skip_thought_signature_validator"
 """What Google documents for calls that never had a signature: it is taken instead of one."""
 
 
@@ -26,7 +26,7 @@ class ModelRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     #: Thought signatures: never given, given and better returned, or demanded of the current turn's first calls.
     signatures: Literal["none", "optional", "required"] = "required"
     #: Instead of a demanded signature that is lost.
-    dummy_signature: str = GEMINI_CLI_DUMMY
+    dummy_signature: str = DUMMY_SIGNATURE
     #: Calls and their results name each other by id.
     call_ids: bool = True
     #: Images and files stand inside a function's response; else they follow it.
