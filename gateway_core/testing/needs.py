@@ -8,6 +8,7 @@ Where the program is not on PATH the test is skipped; with SPL_TEST_REQUIRE_SERV
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -26,7 +27,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     ]
     if not missing:
         return
-    reason = f"not on PATH: {', '.join(missing)}"
+    lacks(f"not on PATH: {', '.join(missing)}")
+
+
+def lacks(what: str) -> NoReturn:
+    """Skips the test that lacks something, or fails it where everything has to be there."""
     if os.environ.get(REQUIRE) == "1":
-        pytest.fail(f"{reason}, and {REQUIRE} is set", pytrace=False)
-    pytest.skip(reason)
+        pytest.fail(f"{what}; and {REQUIRE} is set", pytrace=False)
+    pytest.skip(what)
