@@ -51,7 +51,7 @@ def ids_of(node: str, clients: Mapping[str, tuple[str, ...]] = MappingProxyType(
         return tuple(found[1].rstrip("_").split("_"))
     if not node.startswith(CLIENTS):
         return ()
-    return tuple(name for name, words in clients.items() if any(word in node for word in words))
+    return tuple(name for name, words in clients.items() if any(word in node.lower() for word in words))
 
 
 def columns_of(node: str) -> tuple[str, ...]:
