@@ -1,6 +1,7 @@
 """JSON schemas: as a tool's input, and as the form of an answer, each as the API takes it."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,8 @@ Schema = dict[str, Any]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_decode_top = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_OBJECT = msgspec.Raw(b'"object"')
 _COMBINED = ("allOf", "anyOf", "oneOf")
 _LARGEST_KEPT = 32_768
 
@@ -28,8 +31,19 @@ def input_schema(parameters: Mapping[str, Any] | None) -> msgspec.Raw:
     return msgspec.Raw(_input_schema(raw) if len(raw) <= _LARGEST_KEPT else _input_schema.__wrapped__(raw))
 
 
+# What a walk might have to change below the top; a schema without is as it must be.
+_ODD = re.compile(
+    rb'"(?:items":\[|exclusiveM(?:in|ax)imum":[tf]|(?:required|enum|anyOf|oneOf|allOf)":[^\[]|properties":[^{]|'
+    rb'(?:type|description|title|\$ref)":[^"\[{])'
+)
+_NOT_AT_TOP = frozenset({*_COMBINED, "$ref"})
+
+
 @lru_cache(maxsize=512)  # a pure function
 def _input_schema(raw: bytes) -> bytes:
+    top = _decode_top(raw)
+    if top.get("type") == _OBJECT and "properties" in top and _NOT_AT_TOP.isdisjoint(top) and not _ODD.search(raw):
+        return raw  # what nearly every client sends
     schema = _with_one_type(_flat(_modern(_decode(raw))))
     if schema["type"] != "object":
         raise NotAnObject(schema["type"])

@@ -70,9 +70,8 @@ def _function(function: Mapping[str, Any], place: str, rules: Rules, strict: int
         made["description"] = description
     if function.get("strict") and rules.structured_outputs and strict < _MOST_STRICT:
         closed = form(parameters or {"type": "object", "properties": {}, "additionalProperties": False})
-        if (
-            closed.exact and not closed.beyond and closed.schema.get("type") == "object"
-        ):  # else it would be refused, or mean something else
+        # Else it would be refused, or mean something else.
+        if closed.exact and not closed.beyond and closed.schema.get("type") == "object":
             made["strict"] = True
             made["input_schema"] = closed.schema
     return made
