@@ -10,6 +10,22 @@ from gateway_core.store_ports import KeptAnswer
 from gateway_core.types import Credentials, LimitState
 
 
+class Line(Protocol):
+    """A client's connection that takes a stream's bytes at once, and waits only when it is asked to."""
+
+    def put(self, data: bytes) -> tuple[int, int] | None:
+        """Sends a part of a stream, its head first; None where the connection is gone and nothing was written.
+
+        Else the bytes that were given to the connection since it began, and how many of them the kernel has not taken.
+        """
+
+    def full(self) -> bool:
+        """Whether so much waits that nothing more should be put before it is `drained`."""
+
+    async def drained(self) -> None:
+        """Returns when little waits."""
+
+
 class Listener(Protocol):
     """Who gets a call's answer."""
 
@@ -27,6 +43,9 @@ class Listener(Protocol):
 
     async def answer(self, body: bytes, charge: Units) -> bool:
         """Sends a whole answer; False where the connection was gone."""
+
+    def line(self) -> Line | None:
+        """The way to write at once, where there is one; else each write is waited for."""
 
     async def write(self, data: bytes) -> bool:
         """Sends a part of a stream, its head first; False where the connection is gone and nothing was written."""

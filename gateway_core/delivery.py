@@ -111,6 +111,9 @@ class Delivery:
                 self.texts.append(text)
                 self._chars += len(text)
             self.finished += chunk.finish
+        if not unsent and not self._waiting:  # the kernel has taken all of it, as nearly always
+            self._left, self._accepted = written, len(self.texts)
+            return
         self._waiting.append(_Write(written, len(self.texts), data, chunks))
         self._note_left(written - unsent)
 

@@ -30,6 +30,7 @@ from gateway_core.live import LiveStream, LiveStreams
 from gateway_core.losses import Losses
 from gateway_core.money import cents
 from gateway_core.outbox import Outbox
+from gateway_core.outflow import Gone, Outflow
 from gateway_core.ports import Chunks, Clock, Limiter
 from gateway_core.settle import GONE, End, Settler
 from gateway_core.store_ports import KeptAnswer, Store
@@ -210,22 +211,13 @@ class Pipeline:
         self, stream: LiveStream, first: Sequence[Chunk], rest: Chunks, encoder: ChunkEncoder
     ) -> StreamState:
         """Writes each event as it comes, and counts it once it was written."""
-        client, delivery = stream.client, stream.delivery
         state: StreamState = "completed"
-        batch = first
-        delivery.last_at = self._clock.monotonic()
+        outflow = Outflow(stream.client, stream.delivery, encoder, stream.interrupt, self._clock)
         try:
             with stream.interrupt:
-                while True:
-                    delivery.note_usage(batch)
-                    data = encoder.encode(batch)
-                    if data:
-                        if not await client.write(data):
-                            return "client_disconnect"
-                        delivery.note_written(batch, data, client.written(), client.unsent(), self._clock.monotonic())
-                    batch = await anext(rest)
-        except StopAsyncIteration:
-            pass  # the provider's own end
+                await outflow.pour(first, rest)
+        except Gone:
+            return "client_disconnect"
         except Cut as cut:
             state = cut.reason
             if state == "provider_error":
@@ -236,7 +228,7 @@ class Pipeline:
         finally:
             await rest.aclose()
         # What followed the last finish reason could only have been the count.
-        return "completed" if delivery.complete else state
+        return "completed" if stream.delivery.complete else state
 
     def _broke_off(self, stream: LiveStream, fault: ProviderFault) -> None:
         route = stream.route

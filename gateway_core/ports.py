@@ -4,7 +4,7 @@ A plugin implements one of them; the core sees nothing else of it. `gateway_core
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 from starlette.requests import Request
@@ -69,6 +69,12 @@ class UpstreamResponse(Protocol):
         """The body as server-sent events: the data of those that each read completed, in one sequence.
 
         An event beyond the configured size raises Unavailable.
+        """
+
+    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
+        """Gives what is left of these events to `take`, where that can be in the very callback that brought them.
+
+        True at the body's end; False where `take` answered so: it wants no more for now, and may be poured to again.
         """
 
     async def close(self, *, finished: bool = False) -> None:
@@ -175,12 +181,30 @@ class Tokenizers(Protocol):
 # ---------------------------------------------------------------- providers
 
 
+Give = Callable[[Sequence[Chunk]], bool]
+"""Takes a batch of a streamed answer; False where it has enough for now."""
+
+
 class Chunks(Protocol):
-    """A streamed answer as it comes in. An async generator is one."""
+    """A streamed answer as it comes in. An async generator is one.
+
+    One that has `pour` as well (`Poured`) is not waited for event by event.
+    """
 
     def __aiter__(self) -> "AsyncIterator[Sequence[Chunk]]": ...
     async def __anext__(self) -> Sequence[Chunk]: ...
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Poured(Protocol):
+    """A streamed answer that can be handed over as it comes: what every event would cost a wake-up otherwise."""
+
+    async def pour(self, give: Give, drained: Callable[[], Awaitable[None]]) -> None:
+        """Gives each further batch to `give` at once. Where that has enough for now, `drained` is waited for.
+
+        Returns at the provider's own end, and raises as the iterator would.
+        """
 
 
 class Provider(Protocol):

@@ -100,6 +100,9 @@ class SharedAnswer:
         self._wake()
         return self._is_kept or bool(self._callers)
 
+    def line(self) -> None:
+        """None: the fastest caller is waited for."""
+
     async def write(self, data: bytes) -> bool:
         """A part of a stream. Returns when the fastest caller was given it; False where nobody is left."""
         if not self._callers:

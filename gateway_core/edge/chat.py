@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from gateway_core.clients import Line
 from gateway_core.delivery import Taken
+from gateway_core.edge.direct import DirectExchange
 from gateway_core.edge.errors import Headers, error_object
 from gateway_core.edge.exchange import AsgiExchange, Exchange
 from gateway_core.edge.guard import Addresses, ClientGone, bearer_of, idempotency_key_of
@@ -180,6 +182,15 @@ class ChatClient:
         headers = self.known_headers()
         headers += ((b"content-type", b"application/json"), self._endpoint.cost(charge))
         return await self._exchange.answer(headers, body)
+
+    def line(self) -> Line | None:
+        """The way to write at once, on our own server; the stream's head goes with the first bytes."""
+        exchange = self._exchange
+        if not isinstance(exchange, DirectExchange):
+            return None
+        if not exchange.started:
+            exchange.begin(self._stream_headers())
+        return exchange
 
     async def write(self, data: bytes) -> bool:
         """Sends a part of a stream, its head first; False where the connection is gone and nothing was written."""

@@ -162,8 +162,7 @@ class DirectExchange:
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes, *, close: bool) -> bool:
         connection = self._connection
-        if connection.flow.write_paused and not self.disconnected:
-            await connection.flow.drain()
+        await self.drained()
         self.started = True
         self.keep_alive = not close
         head = self._written_head(status, headers, b"content-length: %d\r\n" % len(body))
@@ -178,23 +177,35 @@ class DirectExchange:
 
     async def write(self, data: bytes) -> bool:
         """Sends a part of a stream; False where the connection was gone."""
-        connection = self._connection
-        if connection.flow.write_paused and not self.disconnected:
-            await connection.flow.drain()
-        return self.write_now(data)
+        await self.drained()
+        return self.put(data) is not None
 
-    def write_now(self, data: bytes) -> bool:
-        """The same, whatever waits already."""
+    def put(self, data: bytes) -> tuple[int, int] | None:
+        """The same at once: the bytes that were written to the connection, and how many of them wait here."""
         framed = b"%x\r\n%b\r\n" % (len(data), data)
         if self._head:
             framed, self._head = self._head + framed, b""
-        return self._connection.write(framed)
+        connection = self._connection
+        transport = connection.transport
+        if transport.is_closing():
+            return None
+        connection.written = written = connection.written + len(framed)
+        transport.write(framed)
+        return written, transport.get_write_buffer_size()
+
+    def full(self) -> bool:
+        """Whether so much waits that nothing more should be put."""
+        return self._connection.flow.write_paused and not self.disconnected
+
+    async def drained(self) -> None:
+        """Returns when little waits."""
+        if self.full():
+            await self._connection.flow.drain()
 
     async def finish(self, data: bytes) -> None:
         """Sends a stream's last part, and its end."""
         connection = self._connection
-        if connection.flow.write_paused and not self.disconnected:
-            await connection.flow.drain()
+        await self.drained()
         framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
         connection.write(self._head + framed)
         self._complete()

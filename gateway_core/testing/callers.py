@@ -53,6 +53,9 @@ class Caller:
         self.charge, self.ended = charge, True
         return True
 
+    def line(self) -> None:
+        """None."""
+
     async def write(self, data: bytes) -> bool:
         """Takes a part, in its turn."""
         await self.turn.acquire()

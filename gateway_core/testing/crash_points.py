@@ -97,3 +97,12 @@ class _Watched:
         async for events in self._response.events():
             self._passes()
             yield events
+
+    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
+        """The same, poured."""
+
+        def passing(events: Sequence[bytes]) -> bool:
+            self._passes()
+            return take(events)
+
+        return await self._response.pour(passing)

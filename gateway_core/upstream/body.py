@@ -1,6 +1,6 @@
 """An answer's body from its pieces, the same for every client: whole and bounded, or event by event."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from gateway_core.errors import Unavailable
 from gateway_core.upstream.faults import too_large
@@ -22,11 +22,36 @@ async def whole(next_piece: NextPiece, limit: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def events_of(next_piece: NextPiece, limit: int) -> AsyncIterator[Sequence[bytes]]:
-    """The data of the server-sent events that each piece completed; none may have more than `limit` bytes."""
-    decoder = SSEDecoder(limit)
-    while piece := await next_piece():
-        if events := decoder.push(piece):
-            yield events
-    if events := decoder.finish():
-        yield events
+class Events:
+    """The data of the server-sent events that each piece completed; none may have more than `limit` bytes.
+
+    An iterator and no generator: one that is left in the middle would cost a task to be closed.
+    """
+
+    __slots__ = ("_ended", "_next_piece", "finish", "push")
+
+    def __init__(self, next_piece: NextPiece, limit: int) -> None:
+        decoder = SSEDecoder(limit)
+        self._next_piece = next_piece
+        self._ended = False
+        self.push = decoder.push
+        self.finish = decoder.finish
+
+    def __aiter__(self) -> "Events":
+        return self
+
+    async def __anext__(self) -> Sequence[bytes]:
+        while not self._ended:
+            piece = await self._next_piece()
+            self._ended = not piece
+            events = self.push(piece) if piece else self.finish()
+            if events:
+                return events
+        raise StopAsyncIteration
+
+    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
+        """Gives what is left to `take`, until the body's end or until that wants no more: then False."""
+        async for events in self:
+            if not take(events):
+                return False
+        return True

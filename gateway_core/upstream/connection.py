@@ -55,6 +55,8 @@ class Connection(asyncio.Protocol):
         "_size",
         "_started",
         "_state",
+        "_stopped",
+        "_take",
         "_transport",
         "_unwritten",
         "_waiter",
@@ -99,6 +101,9 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
+        #: Takes the body as it comes, while somebody waits in `poured`; and what ended that.
+        self._take: Callable[[bytes], bool] | None = None
+        self._stopped: bool | BaseException | None = None
 
     # ------------------------------------------------------------ one exchange
 
@@ -133,7 +138,7 @@ class Connection(asyncio.Protocol):
 
     async def piece(self) -> bytes:
         """What has come of the body since the last call, b"" at its end."""
-        while not (pieces := self._pieces):
+        while not self._pieces:
             if self._state == _DONE:
                 return b""
             if self._fault is not None:
@@ -143,11 +148,53 @@ class Connection(asyncio.Protocol):
             await self._wait()
             if self._started:
                 self.due = self._last
-        self._pieces = []
+        return self._joined()
+
+    def _joined(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
         self._held = 0
         if self._paused:
             self._resume()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def poured(self, take: Callable[[bytes], bool]) -> bool:
+        """Gives what comes of the body to `take` as it comes: without a wake-up for each piece.
+
+        True at its end; False where `take` answered so, which is to be asked again for the rest.
+        """
+        while True:
+            if self._pieces and not take(self._joined()):
+                return False
+            if self._state == _DONE:
+                return True
+            if self._fault is not None:
+                raise Unavailable(self._fault)
+            self._await_more(take)
+            try:
+                await self._wait()
+            finally:
+                self._take = None
+                self.due = self._last
+            if isinstance(self._stopped, BaseException):
+                raise self._stopped
+            if self._stopped:
+                return False
+
+    def _await_more(self, take: Callable[[bytes], bool]) -> None:
+        self._take, self._stopped = take, None
+        self.due = min(self.loop.time() + self._deadlines.idle, self._last)
+
+    def _pour(self, take: Callable[[bytes], bool]) -> None:
+        """In the callback that brought it."""
+        if self._pieces:
+            self.due = min(self.loop.time() + self._deadlines.idle, self._last)
+            try:
+                self._stopped = not take(self._joined()) or None
+            except BaseException as error:  # noqa: BLE001  # it belongs to who waits in `poured`
+                self._stopped = error
+        if self._stopped or self._state != _BODY or self._fault is not None:
+            self._take = None
+            self._wake()
 
     @property
     def done(self) -> bool:
@@ -226,7 +273,9 @@ class Connection(asyncio.Protocol):
         if self._held > MOST_HELD and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-        if self._pieces or self._state != _HEAD:
+        if self._take is not None:
+            self._pour(self._take)
+        elif self._pieces or self._state != _HEAD:
             self._wake()
 
     def eof_received(self) -> None:

@@ -13,7 +13,7 @@ from gateway_core.config import UpstreamConfig
 from gateway_core.errors import ConfigError, NoConnectionFree, Unavailable
 from gateway_core.ports import UpstreamRequest
 from gateway_core.types import Deadlines
-from gateway_core.upstream.body import events_of, whole
+from gateway_core.upstream.body import Events, whole
 from gateway_core.upstream.deadlines import Sweep, Wait
 from gateway_core.upstream.faults import (
     COMPRESSED,
@@ -128,6 +128,7 @@ class HttpxResponse:
         self.retry_after = retry_after(response.headers)
         self._response = response
         self._body = response.aiter_raw()
+        self._events = Events(self._next, config.max_event_bytes)
         self._clock = clock
         self._config = config
         self._ended = False
@@ -143,7 +144,11 @@ class HttpxResponse:
 
     def events(self) -> AsyncIterator[Sequence[bytes]]:
         """The data of the server-sent events that each read completed."""
-        return events_of(self._next, self._config.max_event_bytes)
+        return self._events
+
+    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
+        """Gives what is left of these events to `take`, until the body's end or until it wants no more."""
+        return await self._events.pour(take)
 
     async def close(self, *, finished: bool = False) -> None:
         """Gives the connection back, or cuts it where the body was not read to its end."""

@@ -22,7 +22,7 @@ from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
 from gateway_core.ports import UpstreamRequest
 from gateway_core.types import Deadlines
-from gateway_core.upstream.body import events_of, whole
+from gateway_core.upstream.body import Events, whole
 from gateway_core.upstream.connection import Connection, Unprocessed
 from gateway_core.upstream.deadlines import Sweep
 from gateway_core.upstream.faults import COMPRESSED
@@ -112,7 +112,7 @@ class Headers(Mapping[str, str]):
 class NativeResponse:
     """A provider's answer."""
 
-    __slots__ = ("_config", "_connection", "_pool", "_readable", "headers", "retry_after", "status")
+    __slots__ = ("_config", "_connection", "_events", "_pool", "_readable", "headers", "retry_after", "status")
 
     def __init__(self, connection: Connection, pool: Pool, config: UpstreamConfig) -> None:
         raw = connection.headers
@@ -122,6 +122,7 @@ class NativeResponse:
         self.retry_after = retry_after(self.headers) if asks else None
         self._readable = raw.get(b"content-encoding", b"identity").strip().lower() == b"identity"
         self._connection: Connection | None = connection
+        self._events: Events | None = None
         self._pool = pool
         self._config = config
 
@@ -135,9 +136,27 @@ class NativeResponse:
         while piece := await connection.piece():
             yield piece
 
-    def events(self) -> AsyncIterator[Sequence[bytes]]:
+    def events(self) -> Events:
         """The data of the server-sent events that each read completed."""
-        return events_of(self._open().piece, self._config.max_event_bytes)
+        if self._events is None:
+            self._events = Events(self._open().piece, self._config.max_event_bytes)
+        return self._events
+
+    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
+        """Gives what is left of these events to `take`, in the very callback that brought them, until the body's end
+        or until it wants no more."""
+        events = self.events()
+        push = events.push
+
+        def pour(piece: bytes) -> bool:
+            completed = push(piece)
+            return not completed or take(completed)
+
+        if not await self._open().poured(pour):
+            return False
+        if last := events.finish():
+            take(last)
+        return True
 
     async def close(self, *, finished: bool = False) -> None:
         """Gives the connection back, or cuts it where the answer has not come to its end."""

@@ -91,10 +91,12 @@ class ChunkEncoder:
         pieces: list[bytes] = []
         head = self._head
         for chunk in chunks:
-            if is_event(chunk):
-                if chunk.extra != self._extra:
-                    self._extra = chunk.extra
-                    self._end = _fields(chunk.extra) + self._tail
+            if chunk.texts or is_event(chunk):
+                extra = chunk.extra
+                if extra is not self._extra:
+                    if extra != self._extra:
+                        self._end = _fields(extra) + self._tail
+                    self._extra = extra
                 pieces += (head, _one_line(chunk.choices), self._end)
         return b"".join(pieces)
 

@@ -24,6 +24,16 @@ class SSEDecoder:
 
     def push(self, chunk: bytes) -> list[bytes]:
         """The data of every event that `chunk` completes."""
+        if (
+            chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and not (self._tail or self._data or self._after_cr or b"\r" in chunk or len(chunk) > self._limit)
+        ):
+            whole = chunk[6:-2].split(b"\n\ndata: ")
+            if chunk.count(b"\n") == 2 * len(whole):  # one line each, and nothing but data: nearly every read is so
+                self._first = False
+                self._size = 0
+                return whole
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")

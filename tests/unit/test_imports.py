@@ -70,6 +70,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "losses",
         "usage",
         "clients",
+        "outflow",
         "sharing",
         "idempotency",
         "gates",

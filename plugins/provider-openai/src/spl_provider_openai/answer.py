@@ -9,8 +9,9 @@ from gateway_core.errors import Unavailable
 from gateway_core.types import Chunk, Completion, Usage
 from spl_provider_openai.faults import fault_inside
 from spl_provider_openai.repair import StreamedChoice, is_plain, repaired
+from spl_provider_openai.template import Template, template_of
 from spl_provider_openai.usage import usage_of
-from spl_provider_openai.view import Choice, ChunkChoice, message_of, texts_of
+from spl_provider_openai.view import Choice, ChunkChoice, message_of, text_alone, texts_of
 
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _choices = msgspec.json.Decoder(list[Choice]).decode
@@ -22,6 +23,8 @@ _NULL = Raw(b"null")
 _OURS = ("id", "object", "created", "model")
 _NO_CHOICES = Raw(b"[]")
 _NO_USAGE = (None, None)
+_TEMPLATES = 3
+"""How often a stream's events may turn out to be unlike each other."""
 
 _Said = tuple[Raw, tuple[str, ...], bool]
 """The choices of one chunk, the billed texts in them, and whether a finish reason is."""
@@ -64,6 +67,10 @@ class ChunkDecoder:
         self._answers: dict[int, StreamedChoice] = {}
         self._id: str | None = None
         self._created: int | None = None
+        #: What most of its events are like, and their other fields; how often one may still be made.
+        self._template: Template | None = None
+        self._extra: dict[str, Raw] = {}
+        self._tries = _TEMPLATES
 
     @property
     def finished(self) -> bool:
@@ -73,6 +80,10 @@ class ChunkDecoder:
     def decode(self, data: bytes) -> list[Chunk]:
         """One event: a chunk for each choice in it, or one without any. Raises a ProviderFault where it is an error,
         or nonsense."""
+        if self._template is not None and (alike := self._template.read(data)) is not None:
+            text, choices = alike
+            texts: tuple[str, ...] = (text,) if text else ()
+            return [Chunk(Raw(choices), texts, False, None, None, self._id, self._created, self._extra)]
         try:
             fields = _object(data, self._secret, begun=bool(self._answers))
             raw = fields.pop("choices", None)
@@ -88,6 +99,10 @@ class ChunkDecoder:
             if self._answer(choice.index or 0).pass_on(choice):
                 texts = texts_of(choice.delta) if choice.delta is not None else ()
                 finish = choice.finish_reason is not None
+                alone = text_alone(choice) if self._tries and usage is None else None
+                if alone is not None:
+                    self._tries -= 1
+                    self._template, self._extra = template_of(data, bytes(raw), alone), fields
                 return [Chunk(raw, texts, finish, usage, usage_fields, self._id, self._created, fields)]
         said = self._written_anew(raw) if raw is not None and view else []
         *before, (choices, texts, finish) = said or [(_NO_CHOICES, (), False)]

@@ -1,10 +1,11 @@
 """The provider: one HTTP request a call, plain or streamed."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 from gateway_core.errors import ProviderFault, Unavailable
 from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from gateway_core.upstream.event_chunks import EventChunks
 from spl_provider_openai.answer import ChunkDecoder, decode_completion
 from spl_provider_openai.faults import fault
 from spl_provider_openai.quirks import Quirks
@@ -49,7 +50,8 @@ class OpenAIProvider:
                 raise Unavailable("answered a request for a stream with something else")
             finally:
                 await response.close()
-        return self._events(response, ChunkDecoder(key))
+        accepts = self._settings.missing_done == "accept"
+        return EventChunks(response, _Reader(ChunkDecoder(key), accepts_missing_done=accepts))
 
     def tokenizer(self, model: str) -> str | None:
         """The published vocabulary of OpenAI's own models, or the configured one."""
@@ -81,32 +83,40 @@ class OpenAIProvider:
             await response.close()
         raise fault(response.status, text, response.retry_after, key)
 
-    async def _events(self, response: UpstreamResponse, decoder: ChunkDecoder) -> AsyncGenerator[Sequence[Chunk]]:
-        done = False
-        try:
-            async for events in response.events():
-                chunks, done, fault_met = _decoded(decoder, events)
-                if chunks:
-                    yield chunks
-                if fault_met is not None:
-                    raise fault_met
-                if done:
-                    break
-            if not decoder.finished or not (done or self._settings.missing_done == "accept"):
-                raise Unavailable("ended a stream before its answer was finished")
-        finally:
-            await response.close(finished=done)
 
+class _Reader:
+    """`event_chunks.Reader` of OpenAI's events."""
 
-def _decoded(decoder: ChunkDecoder, events: Sequence[bytes]) -> tuple[list[Chunk], bool, ProviderFault | None]:
-    """What one read brought: its chunks, whether [DONE] was said, and the fault that came after the chunks."""
-    chunks: list[Chunk] = []
-    for data in events:
-        if data == b"[DONE]":
-            return chunks, True, None
-        if data:
-            try:
-                chunks += decoder.decode(data)
-            except ProviderFault as met:
-                return chunks, False, met
-    return chunks, False, None
+    __slots__ = ("_accepts_missing_done", "_decoder", "finished")
+
+    def __init__(self, decoder: ChunkDecoder, *, accepts_missing_done: bool) -> None:
+        self._decoder = decoder
+        self._accepts_missing_done = accepts_missing_done
+        self.finished = False
+
+    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
+        """What one read brought: its chunks, and the fault that came after the chunks."""
+        chunks: list[Chunk] = []
+        for data in events:
+            if data == b"[DONE]":
+                self.finished = True
+                break
+            if data:
+                try:
+                    chunks += self._decoder.decode(data)
+                except ProviderFault as met:
+                    return chunks, met
+        return chunks, None
+
+    def keeps(self) -> bool:
+        """Nothing."""
+        return False
+
+    async def keep(self) -> None:
+        """Nothing."""
+
+    def end(self) -> Sequence[Chunk]:
+        """Nothing is left to be said."""
+        if not self._decoder.finished or not (self.finished or self._accepts_missing_done):
+            raise Unavailable("ended a stream before its answer was finished")
+        return ()

@@ -76,6 +76,24 @@ def texts_of(message: Message) -> tuple[str, ...]:
     return tuple(_all_texts(message))
 
 
+def text_alone(choice: ChunkChoice) -> str | None:
+    """The content of an answer's part that is nothing but content, neither its beginning nor its end."""
+    delta = choice.delta
+    if (
+        delta is None
+        or choice.finish_reason is not None
+        or choice.usage is not None
+        or delta.role is not None
+        or delta.reasoning_content is not None
+        or delta.reasoning is not None
+        or delta.refusal is not None
+        or delta.tool_calls is not None
+        or delta.function_call is not None
+    ):
+        return None
+    return delta.content if isinstance(delta.content, str) else None
+
+
 def _all_texts(message: Message) -> Iterator[str]:
     """The same, whatever the message holds."""
     reasoning = message.reasoning_content or message.reasoning
