@@ -4,6 +4,7 @@ import copy
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from spl_provider_gemini.request import encode_request
 from spl_provider_gemini.rules import rules_of
 from spl_provider_gemini.stream import StreamDecoder
 
-from gateway_core.errors import ProviderFault
+from gateway_core.errors import InvalidRequest, ProviderFault
 from gateway_core.ports import MediaFile
 from gateway_core.testing.conversations import bodies, calls_of, media_of, texts_of
 from gateway_core.testing.gemini_rules import check
@@ -52,13 +53,13 @@ def leaves(value: Any, *names: str) -> Iterator[str]:
                 yield from leaves(child, *names)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(bodies(), st.sampled_from(MODELS))
 def test_M3_T6_any_conversation_is_one_that_the_api_takes(body: Body, model: str) -> None:
     converted(body, model)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(bodies(settings=False), st.sampled_from(MODELS))
 def test_M1_M2_M3_no_text_is_lost_or_moved(body: Body, model: str) -> None:
     _, sent = converted(body, model)
@@ -68,7 +69,7 @@ def test_M1_M2_M3_no_text_is_lost_or_moved(body: Body, model: str) -> None:
     assert said == texts_of(body, "system", "developer", "user", "assistant")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(bodies(settings=False), st.sampled_from(MODELS))
 def test_T6_T7_no_call_and_no_result_is_lost(body: Body, model: str) -> None:
     _, sent = converted(body, model)
@@ -97,7 +98,7 @@ def _object(arguments: str) -> Any:
     return value if isinstance(value, dict) else {"input": value}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(bodies(settings=False), st.sampled_from(MODELS))
 def test_V1_V2_V3_no_image_or_file_is_lost(body: Body, model: str) -> None:
     _, sent = converted(body, model)
@@ -111,13 +112,36 @@ def test_V1_V2_V3_no_image_or_file_is_lost(body: Body, model: str) -> None:
     assert found == sorted(expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(bodies(calls=False, media=False), st.sampled_from(MODELS))
 def test_S2_S6_no_setting_is_lost(body: Body, model: str) -> None:
     _, sent = converted(body, model)
     config = sent.get("generationConfig", {})
     for name, theirs in (("temperature", "temperature"), ("top_p", "topP"), ("seed", "seed")):
         assert config.get(theirs) == body.get(name)
+
+
+STRANGE = st.sampled_from([None, True, 0, -1, 1e300, "", "x", "\u2028", [], [None], {}, {"a": 1}, {"type": "object"}])
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in a body, with each of its keys."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        yield from places(value[key])
+
+
+@settings(max_examples=120, deadline=None)
+@given(bodies(), st.sampled_from(MODELS), st.data())
+def test_T8_a_body_with_anything_anywhere_is_converted_or_refused(body: Body, model: str, data: st.DataObject) -> None:
+    for _ in range(data.draw(st.integers(1, 3))):
+        holder, key = data.draw(st.sampled_from(list(places(body))))
+        holder[key] = copy.deepcopy(data.draw(STRANGE))
+    with suppress(InvalidRequest):
+        request = decode_request(json.dumps(body).encode())
+        media = {link.url: MediaFile("image/png", b"x") for link in links_in(request.body["messages"], ())}
+        known = Given(model="m", rules=rules_of(model, {}), media=media, include_thoughts=True)
+        encode_request(request, known, None)
 
 
 # ---------------------------------------------------------------- streams
@@ -165,7 +189,7 @@ def test_X7_X8_a_stream_that_is_cut_at_every_byte_is_the_same(script: dict[str, 
         assert read([whole[:at], whole[at:]]) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(SCRIPTS), st.data())
 def test_E4_a_stream_that_lacks_its_end_is_never_a_success(script: dict[str, Any], data: st.DataObject) -> None:
     made = GeminiScript(model="gemini-3.8-flash", **{**script, "finish_everywhere": False, "oddities": False})

@@ -237,7 +237,7 @@ def _larger(inner: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
 SCHEMAS = st.recursive(LEAF, _larger, max_leaves=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(SCHEMAS, SCHEMAS, SCHEMAS)
 def test_T2_any_schema_becomes_one_that_the_api_takes(schema: Json, first: Json, second: Json) -> None:
     whole = {**schema, "$defs": {"A": first, "B": second}}
@@ -259,7 +259,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=5))
 def test_T2_what_is_no_schema_at_all_breaks_nothing(schema: Json) -> None:
     for convert in (json_schema, openapi_schema):
