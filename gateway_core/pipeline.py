@@ -6,7 +6,6 @@ Nothing reaches the client before the call is on disk, and no answer is whole be
 """
 
 import logging
-from asyncio import Future
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -135,7 +134,7 @@ class Pipeline:
 
     async def _plain(self, admitted: Admitted, client: Listener) -> None:
         call, request = admitted.call, admitted.call.request
-        self._store.ledger.open(admitted.hold).add_done_callback(_seen)
+        self._store.ledger.open(admitted.hold)  # nobody waits for it: the settlement's own commit decides
         interrupt = Interrupt()
         client.watch(interrupt)
         ask = self._attempts.complete(call.id, request, admitted.routes, admitted.output_limit)
@@ -280,9 +279,3 @@ def _broken_off(state: StreamState) -> GatewayError:
     if state == "gateway_shutdown":
         return InternalError("The gateway is shutting down; what was delivered is settled. Try again.", retry_after=5)
     return ProviderError("The provider broke off in the middle of its answer.")
-
-
-def _seen(future: Future[None]) -> None:
-    """The settlement's own commit decides for a plain call; a failed opening is only looked at."""
-    if not future.cancelled():
-        future.exception()

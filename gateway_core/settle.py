@@ -158,10 +158,12 @@ class Settler:
     def draw_up(self, hold: Hold, end: End) -> Settlement:
         """What is charged and owed for a call that ended like this."""
         now = self._clock.now_ms()
-        delivered, produced = cost(end.usage, hold.rates), cost(end.generated, hold.rates)
+        delivered = cost(end.usage, hold.rates)
+        produced = delivered if end.generated is end.usage else cost(end.generated, hold.rates)
         charge = min(delivered.charge, hold.amount)
         # What the provider charges for what nobody received, and what a cap keeps us from charging, is ours to bear.
         loss = max(0, produced.owed - delivered.owed) + (delivered.charge - charge)
+        route = end.route
         return Settlement(
             hold=hold,
             usage=end.usage,
@@ -174,8 +176,8 @@ class Settler:
             stream_state=end.stream_state,
             error_code=end.error_code,
             acknowledged_bytes=end.acknowledged_bytes,
-            provider=end.route.provider if end.route else "",
-            upstream_model=end.route.model if end.route else "",
+            provider=route.provider if route else "",
+            upstream_model=route.model if route else "",
             latency_ms=max(0, now - hold.started_at),
             ttft_ms=end.ttft_ms,
             served_at=now,

@@ -83,7 +83,7 @@ class Ledger(Protocol):
         """Forgets a hold that never reached an upstream."""
 
     def open(self, hold: Hold) -> "Future[None]":
-        """Puts the call on disk with the next group commit; the future is done when it is."""
+        """Puts the call on disk with a group commit soon; the future is done when it is. It need not be looked at."""
 
     def checkpoint(self, rows: Sequence[Checkpoint]) -> "Future[None]":
         """Replaces this owner's packed checkpoint row."""
