@@ -132,6 +132,11 @@ async def test_which_tools_it_calls(text: str, fields: dict[str, Any], called: l
     assert choice["finish_reason"] == ("tool_calls" if called else "stop")
 
 
+@pytest.mark.parametrize("tool", [{"type": ""}, {"type": "", "": []}, {"type": "x", "x": None}, {"type": "x", "x": {}}])
+async def test_tools_of_a_kind_that_nobody_knows_are_not_called(tool: dict[str, Any]) -> None:
+    assert (await answer(user("x weather", tools=[tool], tool_choice="required")))["finish_reason"] == "stop"
+
+
 async def test_the_whole_loop_of_a_tool_ends_in_an_answer() -> None:
     messages: list[Any] = [{"role": "user", "content": "What's the weather in Oslo?"}]
     first = await answer(chat(messages=messages, tools=[WEATHER]))

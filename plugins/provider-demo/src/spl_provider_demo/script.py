@@ -148,7 +148,9 @@ def _tool_results(body: Mapping[str, Any]) -> list[str]:
 
 def _calls(body: Mapping[str, Any], text: str, index: int) -> tuple[ToolCall, ...]:
     """The tools to call now: those that tool_choice demands, else those that the text mentions."""
-    tools = {tool[tool["type"]]["name"]: tool for tool in body.get("tools") or () if tool["type"] in tool}
+    # Tools of other kinds are the provider's own, and this one has none.
+    known = [tool for tool in body.get("tools") or () if tool["type"] in ("function", "custom")]
+    tools = {tool[tool["type"]]["name"]: tool for tool in known}
     choice = body.get("tool_choice") or "auto"
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         allowed = choice["allowed_tools"]
