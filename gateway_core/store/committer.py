@@ -1,8 +1,9 @@
 """Group commit: the loop forms batches, one thread writes them, one call back a batch.
 
-A commit begins when none runs and either the last one began a window ago or the rows that wait reach
+A commit begins when none runs and either the last one was a window ago or the rows that wait reach
 min(32, the recent peak of expected + waiting + committing), which decays by one a commit. So a lone call waits for
-nothing, and under load as many rows share a commit as are on their way.
+nothing, and under load as many rows share a commit as are on their way. The window counts from the last one's end
+where all that is expected fits into one commit, else from its beginning.
 """
 
 import asyncio
@@ -113,7 +114,7 @@ class Committer:
         self._deferred: dict[Op, float] = {}
         self._riders: list[Op] = []
         self._committing = 0
-        self._began = float("-inf")
+        self._began = self._ended = float("-inf")
         self._peak = 1
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = 0.0
@@ -212,13 +213,15 @@ class Committer:
         if load > self._peak:
             self._peak = load
         now = self._loop.time()
+        # Where one commit holds all that is expected, those whom the last one has let go come back in the next.
+        since = self._ended if self._peak <= MOST_AWAITED else self._began
         ripens = next(iter(self._deferred.values())) if self._deferred else None
         if waiting:
             enough = min(MOST_AWAITED, self._peak)
-            if due or waiting >= enough or now - self._began >= self._window:
+            if due or waiting >= enough or now - since >= self._window:
                 self._begin(now)
             else:
-                self._arm(self._began + self._window)
+                self._arm(since + self._window)
         elif ripens is not None:
             if ripens <= now:
                 self._begin(now)
@@ -263,6 +266,7 @@ class Committer:
         if load > self._peak:
             self._peak = load
         self._committing = 0
+        self._ended = self._loop.time()
         retried = outcome.retried
         for op, result in zip(batch, outcome.results, strict=True):
             if isinstance(result, Exception):
@@ -272,7 +276,7 @@ class Committer:
         if outcome.fatal:
             self._turn_unhealthy(next(result for result in outcome.results if isinstance(result, StoreError)))
         else:
-            self.landed_at = self._loop.time()
+            self.landed_at = self._ended
             if not self._healthy:
                 log.warning("the store commits again")
                 self._healthy = True

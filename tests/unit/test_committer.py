@@ -158,6 +158,24 @@ async def test_expected_rows_that_do_not_come_are_waited_for_one_window(
     assert books.committed[1:] == [["a", "b"]]
 
 
+async def test_those_whom_a_commit_has_let_go_share_the_next_however_long_it_took(
+    books: ListBooks, made: Callable[..., Committer]
+) -> None:
+    window = 0.3
+    committer = made(window * 1000)
+    committer.expected = 3
+    books.gate.clear()
+    began = submitted(committer, "a")
+    await asyncio.sleep(window * 1.1)  # that is how long the commit takes
+    books.gate.set()
+    await asyncio.gather(*began)
+    again = submitted(committer, "d")
+    await asyncio.sleep(0)
+    again += submitted(committer, "e", "f")
+    await asyncio.gather(*again)
+    assert books.committed[-1] == ["d", "e", "f"]
+
+
 async def test_a_deferred_row_goes_by_itself_after_a_while(books: ListBooks, made: Callable[..., Committer]) -> None:
     committer = made()
     op = NameOp("open")
