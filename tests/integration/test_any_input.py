@@ -27,7 +27,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway_core.testing.openai_fixture import UpstreamHandle, upstream_running
+from gateway_core.testing.anthropic_fixture import anthropic_running
+from gateway_core.testing.gemini_fixture import gemini_running
+from gateway_core.testing.openai_fixture import upstream_running
 from gateway_core.testing.server import ServedGateway, serving
 
 SEED = int(os.environ.get("SPL_TEST_SEED") or secrets.randbelow(2**32))
@@ -56,36 +58,39 @@ breaker_failures = 0
 [plans.pro]
 fee_usd = "20"
 credit_usd = "10"
-[providers.strict]
+[providers.strict-openai]
 plugin = "provider-openai"
-base_url = "{base_url}"
-api_key = "env:STRICT_KEY"
+base_url = "{openai.base_url}"
+api_key = "env:OPENAI_TEST_KEY"
+[providers.strict-anthropic]
+plugin = "provider-anthropic"
+base_url = "{anthropic.base_url}"
+api_key = "env:ANTHROPIC_TEST_KEY"
+[providers.strict-gemini]
+plugin = "provider-gemini"
+base_url = "{gemini.base_url}"
+api_key = "env:GEMINI_TEST_KEY"
 [models."gpt-4o"]
-routes = [{{ provider = "strict", model = "gpt-4o" }}]
+routes = [{{ provider = "strict-openai", model = "gpt-4o" }}]
+price = "free"
+[models."claude-haiku-4-5"]
+routes = [{{ provider = "strict-anthropic", model = "claude-haiku-4-5" }}]
 price = "free"
 [models."gemini-2.5-flash"]
-routes = [{{ provider = "strict", model = "gemini-2.5-flash" }}]
+routes = [{{ provider = "strict-gemini", model = "gemini-2.5-flash" }}]
 price = {{ input = "1", output = "2" }}
-[models."claude-haiku-4-5"]
-routes = [{{ provider = "demo", model = "demo" }}]
-price = "free"
 """
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamHandle]:
-    """A strict upstream of this module's own: what it is sent is nobody else's."""
-    with upstream_running() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamHandle) -> Iterator[ServedGateway]:
-    """A gateway with the demo model, and two that a strict upstream serves."""
-    config = CONFIG.format(base_url=upstream.base_url)
-    home = tmp_path_factory.mktemp("any") / "home"
-    with serving(home, config=config, env={"STRICT_KEY": upstream.key}) as running:
-        yield running
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedGateway]:
+    """A gateway with the demo model, and one model at a strict upstream of each provider's."""
+    with upstream_running() as openai, anthropic_running() as anthropic, gemini_running() as gemini:
+        upstreams = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
+        env = {f"{name.upper()}_TEST_KEY": upstream.key for name, upstream in upstreams.items()}
+        home = tmp_path_factory.mktemp("any") / "home"
+        with serving(home, config=CONFIG.format_map(upstreams), env=env) as running:
+            yield running
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +108,7 @@ def known(served: ServedGateway) -> dict[str, list[str]]:
     return {
         "account": ["local"],
         "name": ["local"],
-        "model": ["demo", "gpt-4o"],
+        "model": ["demo", "gpt-4o", "claude-haiku-4-5", "gemini-2.5-flash"],
         "id": [key, made, call.headers["x-request-id"], "demo"],
         "month": [month],
         "thread": ["th_audit_api_usage"],
