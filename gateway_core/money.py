@@ -6,6 +6,7 @@ nothing is ever rounded but an invoice's total, once. Money in JSON is text.
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import NewType
 
 Units = NewType("Units", int)
@@ -49,6 +50,7 @@ def usd(units: int) -> str:
     return _plain(units, 12)
 
 
+@lru_cache(maxsize=16)  # a pure function: an answer says its cost in its body and in its head
 def cents(units: int) -> str:
     """The exact amount in US cents, e.g. "0.00611"."""
     return _plain(units, 10)

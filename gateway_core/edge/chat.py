@@ -177,11 +177,13 @@ class ChatClient:
 
     async def answer(self, body: bytes, charge: Units) -> bool:
         """Sends a whole answer; False where the connection was gone."""
-        if self._lost():
+        exchange, endpoint = self._exchange, self._endpoint
+        if self._gone or exchange.lost():
             return False
-        headers = self.known_headers()
-        headers += ((b"content-type", b"application/json"), self._endpoint.cost(charge))
-        return await self._exchange.answer(headers, body)
+        headers = endpoint.head(self.tier, self.limits)
+        headers += self._replayed
+        headers += ((b"content-type", b"application/json"), endpoint.cost(charge))
+        return await exchange.answer(headers, body)
 
     def line(self) -> Line | None:
         """The way to write at once, on our own server; the stream's head goes with the first bytes."""

@@ -145,28 +145,28 @@ class DirectExchange:
     # ------------------------------------------------------------ out
 
     def lost(self) -> bool:
-        """Whether the client can be told anything more."""
-        return self._connection.is_closing()
+        """Whether the client can be told nothing more."""
+        closing: bool = self._connection.transport.is_closing()
+        return closing
 
     async def answer(self, headers: Headers, body: bytes) -> bool:
         """Sends a whole answer; False where the connection was gone."""
-        return await self._send_whole(200, headers, body, close=not self.keep_alive)
+        if self._connection.flow.write_paused:
+            await self.drained()
+        return self._send_whole(200, headers, body)
 
     async def refuse(self, status: int, headers: Headers, body: bytes) -> None:
         """Sends an answer other than a completion; its headers say its length, and whether it is the last one."""
-        close = (b"connection", b"close") in headers
-        if close:
+        if (b"connection", b"close") in headers:
             headers.remove((b"connection", b"close"))
-        headers = [header for header in headers if header[0] != b"content-length"]
-        await self._send_whole(status, headers, body, close=close or not self.keep_alive)
-
-    async def _send_whole(self, status: int, headers: Headers, body: bytes, *, close: bool) -> bool:
-        connection = self._connection
+            self.keep_alive = False
         await self.drained()
+        self._send_whole(status, [header for header in headers if header[0] != b"content-length"], body)
+
+    def _send_whole(self, status: int, headers: Headers, body: bytes) -> bool:
         self.started = True
-        self.keep_alive = not close
         head = self._written_head(status, headers, b"content-length: %d\r\n" % len(body))
-        written = connection.write(head + body)
+        written = self._connection.write(head + body)
         self._complete()
         return written
 

@@ -45,7 +45,7 @@ class Exchange(Protocol):
         """That one wants to know no more."""
 
     def lost(self) -> bool:
-        """Whether the client can be told anything more."""
+        """Whether the client can be told nothing more."""
 
     async def answer(self, headers: Headers, body: bytes) -> bool:
         """Sends a whole answer; False where the connection was gone."""
@@ -122,7 +122,7 @@ class AsgiExchange:
     # ------------------------------------------------------------ out
 
     def lost(self) -> bool:
-        """Whether the client can be told anything more."""
+        """Whether the client can be told nothing more."""
         return self._gone or (self._connection is not None and self._connection.is_closing())
 
     async def answer(self, headers: Headers, body: bytes) -> bool:

@@ -134,7 +134,11 @@ class Connection(asyncio.Protocol):
                 if self._unwritten and not self._answered and self._served > 1:
                     raise Unprocessed(self._fault)
                 raise Unavailable(self._fault)
-            await self._wait()
+            waiter = self._waiter = self.loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
 
     async def piece(self) -> bytes:
         """What has come of the body since the last call, b"" at its end."""
@@ -148,9 +152,10 @@ class Connection(asyncio.Protocol):
             await self._wait()
             if self._started:
                 self.due = self._last
-        return self._joined()
+        return self.left()
 
-    def _joined(self) -> bytes:
+    def left(self) -> bytes:
+        """What has come of the body since it was last asked for."""
         pieces, self._pieces = self._pieces, []
         self._held = 0
         if self._paused:
@@ -163,7 +168,7 @@ class Connection(asyncio.Protocol):
         True at its end; False where `take` answered so, which is to be asked again for the rest.
         """
         while True:
-            if self._pieces and not take(self._joined()):
+            if self._pieces and not take(self.left()):
                 return False
             if self._state == _DONE:
                 return True
@@ -189,7 +194,7 @@ class Connection(asyncio.Protocol):
         if self._pieces:
             self.due = min(self.loop.time() + self._deadlines.idle, self._last)
             try:
-                self._stopped = not take(self._joined()) or None
+                self._stopped = not take(self.left()) or None
             except BaseException as error:  # noqa: BLE001  # it belongs to who waits in `poured`
                 self._stopped = error
         if self._stopped or self._state != _BODY or self._fault is not None:

@@ -1,6 +1,6 @@
 """A provider's events as an answer's chunks: one by one for who waits, or poured as they come."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from gateway_core.errors import ProviderFault
@@ -11,8 +11,9 @@ from gateway_core.types import Chunk
 class Reader(Protocol):
     """What a provider knows of its own events. One for each answer."""
 
-    #: The provider has said its last word: whatever follows is not read.
-    finished: bool
+    @property
+    def finished(self) -> bool:
+        """The provider has said its last word: whatever follows is not read."""
 
     def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
         """What one read brought: its chunks, and the fault that came after them."""
@@ -35,7 +36,7 @@ class EventChunks:
     def __init__(self, response: UpstreamResponse, reader: Reader) -> None:
         self._response = response
         self._reader = reader
-        self._events = response.events()
+        self._events: AsyncIterator[Sequence[bytes]] | None = None
         #: Told once the chunks before it were.
         self._fault: ProviderFault | None = None
         #: Chunks that may not be seen yet.
@@ -56,10 +57,12 @@ class EventChunks:
 
     async def _next(self) -> Sequence[Chunk]:
         reader = self._reader
+        if self._events is None and not self._closed:  # not before: it may raise, and then the answer must be closed
+            self._events = self._response.events()
         while not self._ended and not self._closed:
             if self._fault is not None:
                 raise self._fault
-            events = None if reader.finished else await anext(self._events, None)
+            events = None if reader.finished or self._events is None else await anext(self._events, None)
             if events is None:
                 self._ended = True
                 chunks = reader.end()

@@ -25,7 +25,7 @@ from gateway_core.types import Deadlines
 from gateway_core.upstream.body import Events, whole
 from gateway_core.upstream.connection import Connection, Unprocessed
 from gateway_core.upstream.deadlines import Sweep
-from gateway_core.upstream.faults import COMPRESSED
+from gateway_core.upstream.faults import COMPRESSED, too_large
 from gateway_core.upstream.pool import Pool
 from gateway_core.upstream.retry_after import retry_after
 from gateway_core.upstream.target import Target
@@ -63,10 +63,15 @@ class NativeUpstream:
         if connection is None:
             connection = await self._pool.opened(target.origin, deadlines, began)
         try:
-            await self._exchange(connection, head, request.body, deadlines, began)
+            connection.begin(head, request.body, deadlines, began)
+            await connection.head()
         except Unprocessed:
+            self._end(connection)
             connection = await self._pool.opened(target.origin, deadlines, began, new=True)
             await self._exchange(connection, head, request.body, deadlines, began)
+        except BaseException:
+            self._end(connection)
+            raise
         return NativeResponse(connection, self._pool, self._config)
 
     async def close(self) -> None:
@@ -76,13 +81,17 @@ class NativeUpstream:
     async def _exchange(
         self, connection: Connection, head: bytes, body: bytes, deadlines: Deadlines, began: float
     ) -> None:
+        """The same, on a connection that is new."""
         try:
             connection.begin(head, body, deadlines, began)
             await connection.head()
         except BaseException:
-            connection.cut()
-            self._pool.give(connection)
+            self._end(connection)
             raise
+
+    def _end(self, connection: Connection) -> None:
+        connection.cut()
+        self._pool.give(connection)
 
     def _target(self, url: str) -> Target:
         if len(self._targets) >= _MOST_TARGETS:
@@ -128,7 +137,14 @@ class NativeResponse:
 
     async def read(self, limit: int | None = None) -> bytes:
         """The whole body, at most `limit` bytes (None: as configured); raises Unavailable beyond that."""
-        return await whole(self._open().piece, self._config.max_answer_bytes if limit is None else limit)
+        connection = self._open()
+        most = self._config.max_answer_bytes if limit is None else limit
+        if not connection.done:
+            return await whole(connection.piece, most)
+        body = connection.left()  # it came with its head, as most do
+        if len(body) > most:
+            raise Unavailable(too_large(most))
+        return body
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, nothing held back."""

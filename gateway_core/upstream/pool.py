@@ -90,7 +90,10 @@ class Pool:
                 self._timer = connection.loop.call_later(LOOK, self._look, connection.loop)
         else:
             connection.cut()
-        self._leave_place()
+        if self._queue:
+            self._leave_place()
+        else:
+            self._taken -= 1
 
     async def close(self) -> None:
         """Cuts every connection, and returns when all are gone."""

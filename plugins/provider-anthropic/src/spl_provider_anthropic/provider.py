@@ -1,12 +1,13 @@
 """The provider: one HTTP request an answer, plain or streamed."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from gateway_core.errors import InvalidRequest, ProviderFault, Unavailable
-from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from gateway_core.upstream.event_chunks import EventChunks
 from spl_provider_anthropic.answer import Answer, decode_answer
 from spl_provider_anthropic.faults import about_thinking, fault
 from spl_provider_anthropic.media import Fetched, to_fetch
@@ -83,38 +84,7 @@ class AnthropicProvider:
                 raise Unavailable("answered a request for a stream with something else")
             finally:
                 await response.close()
-        return self._events(response, StreamDecoder(reply, index), request.account_id)
-
-    async def _events(
-        self, response: UpstreamResponse, decoder: StreamDecoder, account_id: str
-    ) -> AsyncGenerator[Sequence[Chunk]]:
-        decode = decoder.decode
-        met: ProviderFault | None = None
-        try:
-            async for events in response.events():
-                chunks: list[Chunk] = []
-                for data in events:
-                    if data:
-                        try:
-                            chunk = decode(data)
-                        except ProviderFault as failed:
-                            met = failed
-                            break
-                        if chunk is not None:
-                            chunks.append(chunk)
-                if decoder.keep:
-                    await self._parts.memory.keep(account_id, decoder.keep)
-                    decoder.keep = {}
-                if chunks:
-                    yield chunks
-                if met is not None:
-                    raise met
-                if decoder.finished:
-                    break
-            if not decoder.finished:
-                raise Unavailable("ended a stream before its answer was finished")
-        finally:
-            await response.close(finished=decoder.finished)
+        return EventChunks(response, _Reader(StreamDecoder(reply, index), self._parts.memory, request.account_id))
 
     # ------------------------------------------------------------ one request
 
@@ -174,3 +144,47 @@ class AnthropicProvider:
 
 async def _close(stream: Chunks) -> None:
     await stream.aclose()
+
+
+class _Reader:
+    """`event_chunks.Reader` of Anthropic's events."""
+
+    __slots__ = ("_account_id", "_decoder", "_memory")
+
+    def __init__(self, decoder: StreamDecoder, memory: Memory, account_id: str) -> None:
+        self._decoder = decoder
+        self._memory = memory
+        self._account_id = account_id
+
+    @property
+    def finished(self) -> bool:
+        """The message has stopped."""
+        return self._decoder.finished
+
+    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
+        """What one read brought: its chunks, and the fault that came after them."""
+        chunks: list[Chunk] = []
+        for data in events:
+            if data:
+                try:
+                    chunk = self._decoder.decode(data)
+                except ProviderFault as met:
+                    return chunks, met
+                if chunk is not None:
+                    chunks.append(chunk)
+        return chunks, None
+
+    def keeps(self) -> bool:
+        """Thinking has ended that a later call must say again."""
+        return bool(self._decoder.keep)
+
+    async def keep(self) -> None:
+        """Keeps it."""
+        await self._memory.keep(self._account_id, self._decoder.keep)
+        self._decoder.keep = {}
+
+    def end(self) -> Sequence[Chunk]:
+        """Nothing is left to be said."""
+        if not self._decoder.finished:
+            raise Unavailable("ended a stream before its answer was finished")
+        return ()

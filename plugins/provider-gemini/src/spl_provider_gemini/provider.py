@@ -1,10 +1,11 @@
 """The provider: one HTTP request a call, plain or streamed, and what has to be had and kept around it."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway_core.errors import ProviderFault, Unavailable
-from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from gateway_core.upstream.event_chunks import EventChunks
 from spl_provider_gemini.completion import decode_completion
 from spl_provider_gemini.faults import fault
 from spl_provider_gemini.given import Given
@@ -41,7 +42,7 @@ class GeminiProvider:
         finally:
             await response.close()
         if signatures:
-            await self._keep(request, route.model, signatures)
+            await _keep(self._memory, request.account_id, route.model, signatures)
         return completion
 
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
@@ -55,7 +56,8 @@ class GeminiProvider:
                 raise Unavailable("answered a request for a stream with something else")
             finally:
                 await response.close()
-        return self._events(response, request, route.model, renamed)
+        decoder = StreamDecoder(request.choices, renamed)
+        return EventChunks(response, _Reader(decoder, self._memory, request.account_id, route.model))
 
     def tokenizer(self, model: str) -> str | None:
         """None: no vocabulary of these models is published."""
@@ -106,30 +108,6 @@ class GeminiProvider:
             safety=self._settings.safety,
         )
 
-    async def _keep(self, request: ChatRequest, model: str, signatures: Mapping[str, bytes]) -> None:
-        await self._memory.keep(request.account_id, {_key(model, call): value for call, value in signatures.items()})
-
-    async def _events(
-        self, response: UpstreamResponse, request: ChatRequest, model: str, renamed: Mapping[str, str]
-    ) -> AsyncGenerator[Sequence[Chunk]]:
-        decoder = StreamDecoder(request.choices, renamed)
-        ended = False
-        try:
-            async for events in response.events():
-                chunks, fault_met = _decoded(decoder, events)
-                if decoder.signatures:
-                    await self._keep(request, model, decoder.signatures)
-                    decoder.signatures = {}
-                if chunks:
-                    yield chunks
-                if fault_met is not None:
-                    raise fault_met
-            last = decoder.finish()
-            ended = True
-            yield last
-        finally:
-            await response.close(finished=ended)
-
 
 def _key(model: str, call: str) -> str:
     """Of a signature in the memory. What another kind of provider kept under the same id is none of ours, and what
@@ -137,13 +115,43 @@ def _key(model: str, call: str) -> str:
     return f"thought signature {model} {call}"
 
 
-def _decoded(decoder: StreamDecoder, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
-    """What one read brought: its chunks, and the fault that came after them."""
-    chunks: list[Chunk] = []
-    for data in events:
-        if data:
-            try:
-                chunks.append(decoder.decode(data))
-            except ProviderFault as met:
-                return chunks, met
-    return chunks, None
+class _Reader:
+    """`event_chunks.Reader` of Gemini's events. None of them is the last: the body's end is."""
+
+    __slots__ = ("_account_id", "_decoder", "_memory", "_model")
+
+    finished = False
+
+    def __init__(self, decoder: StreamDecoder, memory: Memory, account_id: str, model: str) -> None:
+        self._decoder = decoder
+        self._memory = memory
+        self._account_id = account_id
+        self._model = model
+
+    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
+        """What one read brought: its chunks, and the fault that came after them."""
+        chunks: list[Chunk] = []
+        for data in events:
+            if data:
+                try:
+                    chunks.append(self._decoder.decode(data))
+                except ProviderFault as met:
+                    return chunks, met
+        return chunks, None
+
+    def keeps(self) -> bool:
+        """A call was signed, and a later one must say it again."""
+        return bool(self._decoder.signatures)
+
+    async def keep(self) -> None:
+        """Keeps it."""
+        await _keep(self._memory, self._account_id, self._model, self._decoder.signatures)
+        self._decoder.signatures = {}
+
+    def end(self) -> Sequence[Chunk]:
+        """What is known only when all of it is there."""
+        return self._decoder.finish()
+
+
+async def _keep(memory: Memory, account_id: str, model: str, signatures: Mapping[str, bytes]) -> None:
+    await memory.keep(account_id, {_key(model, call): value for call, value in signatures.items()})

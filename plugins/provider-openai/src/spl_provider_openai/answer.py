@@ -42,21 +42,29 @@ def decode_completion(body: bytes, secret: str | None = None) -> Completion:
         raise Unavailable("sent an answer that is no chat completion") from None
     if raw is None or not view:
         raise Unavailable("sent an answer without choices")
-    messages = [choice.message for choice in view]
-    if not all(is_plain(choice, place) for place, choice in enumerate(view)):
-        choices = [repaired(choice, place) for place, choice in enumerate(_any(raw))]
-        messages = [message_of(choice["message"]) for choice in choices]
-        raw = Raw(_encode(choices))
+    texts: tuple[str, ...] = ()
+    for place, choice in enumerate(view):
+        if not is_plain(choice, place):
+            raw, texts = _repaired(raw)
+            break
+        texts += texts_of(choice.message)
     _drop_ours(fields)
     return Completion(
         choices=raw,
         usage=usage,
-        texts=tuple(text for message in messages for text in texts_of(message)),
+        texts=texts,
         usage_fields=usage_fields,
         id=answer_id,
         created=created,
         extra=fields,
     )
+
+
+def _repaired(raw: Raw) -> tuple[Raw, tuple[str, ...]]:
+    """The choices as OpenAI writes them, and the billed texts in them."""
+    choices = [repaired(choice, place) for place, choice in enumerate(_any(raw))]
+    texts = [text for choice in choices for text in texts_of(message_of(choice["message"]))]
+    return Raw(_encode(choices)), tuple(texts)
 
 
 class ChunkDecoder:

@@ -21,7 +21,8 @@ def encode_request(
     where nothing in it has to change."""
     fields: dict[str, Any] = {name: request.body[name] for name in ROUTED_FIELDS if name in request.body}
     fields["model"] = model
-    _set_limit(fields, quirks.limit_field, output_limit)
+    if quirks.limit_field is not None or output_limit is not None:
+        _set_limit(fields, quirks.limit_field, output_limit)
     if stream:
         fields["stream"] = True
         if quirks.stream_usage:
