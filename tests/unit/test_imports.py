@@ -86,6 +86,7 @@ FOR_PLUGINS = {"hookspecs", "ports", "store_ports", "types", "errors", "money", 
 ALSO = {
     "provider-demo": {"wire", "tokens", "upstream"},  # a provider is written with the core's wire and upstream parts
     "provider-openai": {"wire", "tokens", "upstream"},
+    "console": {"chain"},  # a record's page says whether its hash follows from the one before
 }
 
 

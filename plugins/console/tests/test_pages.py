@@ -1,6 +1,7 @@
 """Who may open what: every page and act, asked for by everybody; and nobody's rows but one's own."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,34 @@ EXPECTED = {
     "POST /playground": "inference",
     "POST /playground/stream": "inference",
     "GET /playground/calls/{id}": "inference",
+    "GET /usage": "owner",
+    "GET /usage/records": "owner",
+    "GET /usage/records.csv": "owner",
+    "GET /usage/records/{sequence}": "owner",
+    "GET /usage/calls/{id}": "owner",
+    "GET /subscription": "owner",
+    "GET /subscription/invoices/{month}": "owner",
+    "GET /accounts": "operator",
+    "POST /accounts": "operator",
+    "GET /accounts/{id}": "operator",
+    "POST /accounts/{id}": "operator",
+    "GET /accounts/{id}/{act}": "operator",
+    "POST /accounts/{id}/{act}": "operator",
+    "GET /providers": "operator",
+    "GET /providers/now": "operator",
+    "GET /limits": "operator",
+    "GET /limits/now": "operator",
+    "GET /errors": "operator",
+    "GET /errors/now": "operator",
+    "GET /outbox": "operator",
+    "GET /outbox/now": "operator",
+    "POST /outbox/retry": "operator",
+    "GET /outbox/sinks/{sink}": "operator",
+    "GET /plugins": "operator",
+    "GET /log": "operator",
 }
+
+README = Path(__file__).parents[1] / "README.md"
 
 #: Role → what it has.
 ROLES = {
@@ -94,35 +122,119 @@ async def test_every_route_of_the_console_is_a_page_or_a_file(bench: Any) -> Non
     assert found == pages | rest
 
 
+#: Who asks for a page with an id of the account `acme` in it.
+ASKING = ("nobody", "application", "owner", "other", "operator")
+
+
 async def test_an_account_sees_its_own_rows_only(bench: Any) -> None:
-    """Every page with an id in it, asked with the ids of another account; and every page that lists."""
-    theirs = (await bench.operate("GET", "/v1/keys?account=acme"))["data"]
-    other = await bench.signed_in("other")
-    call = await bench.signed_in("owner")
-    streamed = await call.script("POST", "/playground/stream", chat())
-    assert streamed.status_code == 200
-    ids = {"keys": [key["id"] for key in theirs], "calls": [streamed.headers["x-request-id"]]}
-    assert (await call.script("GET", f"/playground/calls/{ids['calls'][0]}")).status_code == 200
-    for page in bench.console.pages:
-        if "{id}" not in page.path:
+    """Every page with an id in it, asked by everybody with the ids of `acme`: nobody but its owner and operators gets
+    there. The README has the whole table; who opens pages without an id is asked above."""
+    ids = await ids_of(bench, "acme")
+    visitors = {who: bench.visitor() if who == "nobody" else await bench.signed_in(who) for who in ASKING}
+    told: dict[str, dict[str, str]] = {}
+    for page in sorted(bench.console.pages, key=lambda page: page.method):
+        name = f"{page.method} {page.path or '/'}"
+        if "{" not in page.path:
+            told[name] = {who: "yes" if expected(page, who) == "404" else expected(page, who) for who in ASKING}
             continue
-        kind = "keys" if page.path.startswith("/keys") else "calls"
-        for each in ids[kind]:
-            path = page.path.replace("{id}", each)
-            if page.script:
-                answer = await other.script(page.method, path)
-            else:
-                answer = await (other.get(path) if page.method == "GET" else other.post(path))
-            told = (page.path, answer.text)
-            assert answer.status_code == 404 or (answer.status_code, answer.json()) == (202, {"settled": False}), told
+        told[name] = {who: await reached(page, visitors[who], ids) for who in ASKING}
+        for who, what in told[name].items():
+            assert what == expected(page, who), (name, who, what)
+    assert table(told) in README.read_text(), "the README's table is to be:\n" + table(told)
+    rows = (await bench.operate("GET", "/v1/keys?account=acme"))["data"]
+    # What others asked for was not done: only the owner's and the operator's own requests revoked one.
+    assert [row["name"] for row in rows if row["revoked_at"] is not None] == ["spare"]
+
+
+async def test_what_lists_lists_nobody_elses(bench: Any) -> None:
+    """Every page without an id, and with the id of another account in its query."""
+    ids = await ids_of(bench, "acme")
+    rows = (await bench.operate("GET", "/v1/keys?account=acme"))["data"]
+    secrets = {ids["call"], *[row["id"] for row in rows], *[row["hint"] for row in rows]}
+    other = await bench.signed_in("other")
     for page in bench.console.pages:
-        if page.method == "GET" and "{id}" not in page.path:
-            text = (await other.get(page.path)).text
-            assert not any(key["id"] in text or key["hint"] in text for key in theirs), page.path
-    assert [key["revoked_at"] for key in (await bench.operate("GET", "/v1/keys?account=acme"))["data"]] == [None] * 3
-    assert (await other.get("/keys?account=acme")).status_code == 403
+        if page.method != "GET" or "{" in page.path:
+            continue
+        text = (await other.get(page.path)).text
+        assert not any(each in text for each in secrets), page.path
+        if page.needs != "owner" or page.path == "/keys/minted":
+            continue
+        for name in ("acme", ids["account"], "nobody"):
+            answer = await other.get(f"{page.path}?account={name}")
+            assert answer.status_code == 403, (page.path, name)
+            assert not any(each in answer.text for each in secrets), page.path
+        assert (await (await bench.signed_in("operator")).get(f"{page.path}?account=acme")).status_code == 200, (
+            page.path
+        )
+    for path in (f"/usage/records/{ids['sequence']}", f"/usage/calls/{ids['call']}", "/subscription/invoices/2026-11"):
+        assert (await other.get(f"{path}?account=acme")).status_code == 403
+    found = await other.get(f"/usage/records?request={ids['call']}")
+    assert (found.status_code, "no call of that request id" in found.text) == (404, True)
+    assert (await other.get(f"/usage/records?key={rows[0]['id']}")).text.count("<tr>") == 0
     assert (await other.post("/keys", name="x", account="acme")).status_code == 403
-    assert "owner" in (await (await bench.signed_in("operator")).get("/keys?account=acme")).text
+
+
+async def ids_of(bench: Any, account: str) -> dict[str, str]:
+    """One id of each kind. The other account has called nothing, so no place in a chain is its own, too."""
+    owner = await bench.signed_in("owner")
+    streamed = await owner.script("POST", "/playground/stream", chat())
+    assert streamed.status_code == 200
+    assert (await owner.script("GET", f"/playground/calls/{streamed.headers['x-request-id']}")).status_code == 200
+    spare = await bench.operate("POST", "/v1/keys", {"name": "spare", "account": account, "scopes": ["inference"]})
+    found = await bench.operate("GET", f"/v1/admin/accounts/{account}")
+    return {
+        "key": spare["id"],
+        "call": streamed.headers["x-request-id"],
+        "account": found["id"],
+        "sequence": "1",
+        "month": "2026-11",
+        "act": "suspend",
+        "sink": "none",
+    }
+
+
+async def reached(page: Page, visitor: Any, ids: dict[str, str]) -> str:
+    """In a word: what the page says to whom."""
+    kind = {"keys": "key", "usage": "call", "playground": "call", "accounts": "account"}.get(
+        page.path.split("/")[1], ""
+    )
+    path = page.path.format(**{**ids, "id": ids.get(kind, "")})
+    if page.path.startswith("/accounts/"):
+        path = path.replace("/suspend", "/resume")
+    if page.script:
+        answer = await visitor.script(page.method, path)
+    else:
+        answer = await (visitor.get(path) if page.method == "GET" else visitor.post(path))
+    if "/sign-in?" in answer.headers.get("location", answer.headers.get("hx-redirect", "")):
+        return "sign in"
+    if answer.status_code == 202:
+        return "404"  # the playground asks until the call is settled: for what is not one's own that is never
+    return "yes" if answer.status_code in {200, 303, 400, 409} else str(answer.status_code)
+
+
+def expected(page: Page, who: str) -> str:
+    """What the page is to say to whom."""
+    if page.needs == "nobody":
+        return "yes"
+    if who == "nobody":
+        return "sign in"
+    if page.needs not in {**ROLES, "other": ROLES["owner"]}[who]:
+        return "403"
+    mine = who == "owner" or (who == "application" and page.path.startswith("/playground"))
+    if page.path == "/subscription/invoices/{month}":
+        return "yes"  # of its own account, whoever asks
+    if who == "operator":
+        # Rows of another account need its name in the query: without one these are the operator's own account's.
+        of_all = page.path.startswith(("/keys/", "/accounts/"))
+        return "yes" if of_all else "404"
+    return "yes" if mine else "404"
+
+
+def table(told: dict[str, dict[str, str]]) -> str:
+    """As Markdown."""
+    head = "| page | nobody | application key of A | owner of A | owner of B | operator |\n|---|---|---|---|---|---|\n"
+    rows = [f"| `{name}` | " + " | ".join(row[who] for who in ASKING) + " |\n" for name, row in sorted(told.items())]
+    return head + "".join(rows)
 
 
 def chat(**more: Any) -> dict[str, Any]:

@@ -197,7 +197,7 @@ async def test_every_act_wants_the_sessions_token(bench: Any) -> None:
     ],
 )
 async def test_another_site_does_nothing(bench: Any, headers: dict[str, str]) -> None:
-    visitor = await bench.signed_in("owner")
+    visitor = await bench.signed_in("operator")
     for page in bench.console.pages:
         if page.method == "GET":
             continue

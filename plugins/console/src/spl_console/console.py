@@ -15,7 +15,20 @@ from gateway_core.services import Services
 from gateway_core.types import Principal
 from spl_console.assets import Assets
 from spl_console.page import Page, Visit
-from spl_console.pages import keys, models, overview, playground, sign_in, tokenizer
+from spl_console.pages import (
+    accounts,
+    keys,
+    models,
+    operations,
+    overview,
+    playground,
+    record,
+    records,
+    sign_in,
+    subscription,
+    tokenizer,
+    usage,
+)
 from spl_console.render import Renderer
 from spl_console.sessions import Links, Session, Sessions
 from spl_console.settings import ConsoleSettings
@@ -57,6 +70,12 @@ class Console:
             *models.PAGES,
             *tokenizer.Tokenizer().pages(),
             *playground.PAGES,
+            *usage.PAGES,
+            *records.Records().pages(),
+            *record.PAGES,
+            *subscription.PAGES,
+            *accounts.PAGES,
+            *operations.PAGES,
         )
 
     def endpoints(self) -> list[Endpoint]:

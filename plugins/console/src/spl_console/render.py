@@ -50,7 +50,15 @@ class Renderer:
             prefix=prefix, title=title, asset=assets.url, themes=THEMES, thousandths=thousandths
         )
         self._environment.filters.update(
-            money=money, price=price, number=number, time=time, day=day, plural=plural, usd=usd
+            money=money,
+            price=price,
+            number=number,
+            time=time,
+            day=day,
+            plural=plural,
+            usd=usd,
+            took=took,
+            units=known_units,
         )
 
     def page(self, visit: "Visit", template: str, status: int, values: dict[str, Any]) -> Response:
@@ -114,6 +122,21 @@ def _amount(shown: str, exact: str) -> Markup:
 def number(value: int | None) -> str:
     """A whole number in groups of three."""
     return "–" if value is None else f"{value:,}"
+
+
+def known_units(amount: str) -> int | None:
+    """Units of an amount that a record names; None where that is none."""
+    try:
+        return units_of(amount)
+    except ValueError:
+        return None
+
+
+def took(ms: int | None) -> str:
+    """A span of time for a person."""
+    if ms is None:
+        return "–"
+    return f"{ms:,} ms" if ms < 1000 else f"{ms / 1000:,.1f} s"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
