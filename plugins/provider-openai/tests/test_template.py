@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spl_provider_openai.answer import ChunkDecoder
 
 from gateway_core.errors import ProviderFault
-from spl_provider_openai.answer import ChunkDecoder
 
 BEGUN = {"role": "assistant", "content": ""}
 
