@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from scripts.benchmark.sections import memory_mb
 from scripts.benchmark.targets import ROOT, Target, running, wait_until_served
 
 IMPORTS = """
@@ -25,22 +26,17 @@ def import_seconds(rounds: int) -> float:
     return round(statistics.median(seen), 3)
 
 
+def start(target: Target, log: Path) -> dict[str, float]:
+    """One whole start: seconds to the first 200, then resident megabytes at rest."""
+    began = time.monotonic()
+    with running(target.command, target.env, log) as pid:
+        wait_until_served(target, log)
+        seconds = time.monotonic() - began
+        time.sleep(1)
+        return {"cold_start_s": seconds, "idle_mb": memory_mb(pid)}
+
+
 def starts(target: Target, log: Path, rounds: int) -> dict[str, float]:
-    """Medians of whole starts: seconds to the first 200, then resident megabytes at rest."""
-    seconds, memory = [], []
-    for _ in range(rounds):
-        began = time.monotonic()
-        with running(target.command, target.env, log) as pid:
-            wait_until_served(target, log)
-            seconds.append(time.monotonic() - began)
-            time.sleep(1)
-            memory.append(resident_mb(pid))
-    return {"cold_start_s": round(statistics.median(seconds), 3), "idle_mb": round(statistics.median(memory), 1)}
-
-
-def resident_mb(pid: int) -> float:
-    """Resident memory of one process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    """Medians of several."""
+    seen = [start(target, log) for _ in range(rounds)]
+    return {key: round(statistics.median(one[key] for one in seen), 3) for key in seen[0]}

@@ -23,22 +23,45 @@ plugin = "provider-openai"
 base_url = "http://127.0.0.1:{port}/v1"
 api_key = "env:BENCH_UPSTREAM_KEY"
 
-[models.fake]
-routes = [{{ provider = "fake", model = "fake" }}]
-price = {{ input = "2.50", cached_input = "1.25", output = "10.00" }}
+[providers.fake-anthropic]
+plugin = "provider-anthropic"
+base_url = "http://127.0.0.1:{port}"
+api_key = "env:BENCH_UPSTREAM_KEY"
 
-[models.fake-slow]
-routes = [{{ provider = "fake", model = "fake-slow" }}]
-price = {{ input = "2.50", cached_input = "1.25", output = "10.00" }}
+[providers.fake-gemini]
+plugin = "provider-gemini"
+base_url = "http://127.0.0.1:{port}"
+api_key = "env:BENCH_UPSTREAM_KEY"
 
 # A limit that is counted and never reached: what it costs is part of what is measured.
 [tiers.self-host]
 requests_per_minute = 100000000
 """
 
+MODELS = {
+    "fake": ("fake", "fake"),
+    "fake-slow": ("fake", "fake-slow"),
+    "fake-anthropic": ("fake-anthropic", "claude-sonnet-4-5"),
+    "fake-gemini": ("fake-gemini", "gemini-2.5-flash"),
+}
+"""Each model of the gateway: its provider, and the model there."""
+
+MODEL = """
+[models.{name}]
+routes = [{{ provider = "{provider}", model = "{model}" }}]
+price = {{ input = "2.50", cached_input = "1.25", output = "10.00" }}
+"""
+
+OPTIONS = {"gateway": "", "httpx2": '[upstream]\nclient = "httpx2"\n'}
+"""The gateway as it comes, and its options: what each has in its configuration."""
+
 
 class Missing(Exception):
     """Something that the bench needs is not on this machine."""
+
+
+class NoTool(Missing):
+    """This kind of machine, or a program that is not on it."""
 
 
 @dataclass
@@ -50,6 +73,12 @@ class Target:
     command: list[str]
     bearer: str
     env: dict[str, str] = field(default_factory=dict)
+    #: Further headers of each request, "Name: value".
+    headers: tuple[str, ...] = ()
+    #: Whether it has the models of other providers' APIs, too.
+    translates: bool = False
+    #: Seconds that a start may take.
+    patience: float = 30
 
     @property
     def url(self) -> str:
@@ -67,10 +96,10 @@ def free_port() -> int:
 def build_upstream(folder: Path) -> Path:
     """Compiles the fake upstream."""
     if not sys.platform.startswith("linux"):
-        raise Missing("the bench reads /proc and uses epoll: it runs on Linux only")
+        raise NoTool("the bench reads /proc and uses epoll: it runs on Linux only")
     for tool, package in (("gcc", "gcc libc6-dev"), ("wrk", "wrk")):
         if shutil.which(tool) is None:
-            raise Missing(f"{tool} is not on PATH. Debian and Ubuntu: apt install {package}")
+            raise NoTool(f"{tool} is not on PATH. Debian and Ubuntu: apt install {package}")
     program = folder / "fake_upstream"
     source = Path(__file__).with_name("fake_upstream.c")
     done = subprocess.run(["gcc", "-O2", "-o", program, source], capture_output=True, text=True, check=False)
@@ -86,17 +115,23 @@ def bare(name: str, upstream_port: int) -> Target:
     return Target(name, port, command, "bench")
 
 
-def gateway(upstream_port: int, folder: Path) -> Target:
-    """The gateway on a home of its own: an account with a cap, a key, prices and limits."""
-    config = folder / "bench.toml"
-    config.write_text(CONFIG.format(port=upstream_port))
-    home = folder / "home"
+def configuration(upstream_port: int, more: str = "") -> str:
+    """The gateway's TOML for an upstream at this port."""
+    models = [MODEL.format(name=name, provider=provider, model=model) for name, (provider, model) in MODELS.items()]
+    return CONFIG.format(port=upstream_port) + "".join(models) + more
+
+
+def gateway(name: str, upstream_port: int, folder: Path, more: str = "") -> Target:
+    """The gateway, with an option or without, on a home of its own: an account with a cap, a key, prices and limits."""
+    config = folder / f"{name}.toml"
+    config.write_text(configuration(upstream_port, OPTIONS[name] + more))
+    home = folder / f"home-{name}"
     env = {"SPL_HOME": str(home), "BENCH_UPSTREAM_KEY": "not-a-secret"}
     spl(env, "account", "create", "bench", "--cap-usd", "1000000", config=config)
     secret = spl(env, "keys", "mint", "--account", "bench", "--name", "bench", config=config)["secret"]
     port = free_port()
     command = [SPL, "--config", str(config), "--home", str(home), "serve", "--port", str(port)]
-    return Target("gateway", port, command, str(secret), env)
+    return Target(name, port, command, str(secret), env, translates=True)
 
 
 def spl(env: dict[str, str], *arguments: str, config: Path) -> dict[str, object]:
@@ -127,15 +162,16 @@ def running(command: list[str], env: dict[str, str], log: Path) -> Iterator[int]
             process.wait()
 
 
-def wait_until_served(target: Target, log: Path, seconds: float = 30) -> float:
+def wait_until_served(target: Target, log: Path) -> float:
     """Asks until the first 200; the seconds that it took."""
     body = b'{"model":"fake","messages":[{"role":"user","content":"hello"}]}'
     headers = {"content-type": "application/json", "authorization": f"Bearer {target.bearer}"}
+    headers |= dict(header.split(": ", 1) for header in target.headers)
     request = urllib.request.Request(target.url, body, headers)  # noqa: S310  # always http, on 127.0.0.1
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     began = time.monotonic()
     said = "nothing"
-    while time.monotonic() - began < seconds:
+    while time.monotonic() - began < target.patience:
         try:
             with opener.open(request, timeout=5) as answer:
                 answer.read()
@@ -146,4 +182,4 @@ def wait_until_served(target: Target, log: Path, seconds: float = 30) -> float:
             said = str(error)
         time.sleep(0.005)
     tail = log.read_text(errors="replace")[-1000:]
-    raise Missing(f"{target.name} did not answer with 200 within {seconds:.0f} s; it said: {said}\n{tail}")
+    raise Missing(f"{target.name} did not answer with 200 within {target.patience:.0f} s; it said: {said}\n{tail}")

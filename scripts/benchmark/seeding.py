@@ -1,0 +1,67 @@
+"""Fills a gateway's store with rows, by SQL: copies of rows that the gateway itself wrote, so no column is made up.
+
+The store is not served meanwhile. Copied records keep their template's bytes, so their chains verify nothing; what a
+call costs depends on how many there are and where they lie, not on what they say.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROWS_AN_ACCOUNT = 1000
+SEEDED_ID = "req_0"
+"""What seeded ids begin with: ids sort by time, so those of the past come before those of today."""
+
+
+@contextlib.contextmanager
+def quickly(store: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that trusts the machine not to fail: a store that is lost is seeded anew."""
+    db = sqlite3.connect(store, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = OFF").fetchone()
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute("PRAGMA cache_size = -262144")
+        db.execute("BEGIN")
+        yield db
+        db.execute("COMMIT")
+    finally:
+        db.execute("PRAGMA journal_mode = WAL").fetchone()
+        db.close()
+
+
+def calls(store: Path, have: int, want: int) -> None:
+    """Ledger rows with their records, from `have` seeded ones to `want`, a thousand an account.
+
+    The store has a real call already.
+    """
+    account = f"printf('acct_seed_%09d', (i - 1) / {ROWS_AN_ACCOUNT})"
+    own = {
+        "id": f"printf('{SEEDED_ID}%025d', i)",
+        "account_id": account,
+        "sequence": f"(i - 1) % {ROWS_AN_ACCOUNT} + 1",
+    }
+    with quickly(store) as db:
+        for table in ("ledger", "records"):
+            template = f"SELECT * FROM {table} WHERE id NOT LIKE '{SEEDED_ID}%' LIMIT 1"  # noqa: S608  # our own constants
+            _copy(db, table, template, own, have, want)
+
+
+def keys(store: Path, have: int, want: int, digests: list[bytes]) -> None:
+    """Keys, from `have` seeded ones to `want`; the first of them get these digests, so that somebody can use them."""
+    own = {"id": "printf('key_seed_%020d', i)", "digest": "digest_of(i)", "name": "printf('seed %d', i)"}
+    with quickly(store) as db:
+        db.create_function("digest_of", 1, lambda i: digests[i - 1] if i <= len(digests) else os.urandom(32))
+        _copy(db, "keys", "SELECT * FROM keys WHERE id NOT LIKE 'key_seed_%' LIMIT 1", own, have, want)
+
+
+def _copy(db: sqlite3.Connection, table: str, template: str, own: Mapping[str, str], have: int, want: int) -> None:
+    columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+    values = ", ".join(own.get(column, f"t.{column}") for column in columns)
+    db.execute(
+        f"WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?) "  # noqa: S608  # our own constants
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM n, ({template}) AS t",
+        (have + 1, want),
+    )

@@ -1,0 +1,59 @@
+"""Rows that the bench adds to a store: as many as it says, and none that the store's own rules refuse."""
+
+import sqlite3
+from pathlib import Path
+
+from scripts.benchmark import seeding
+
+SCHEMA = """
+CREATE TABLE ledger (id TEXT PRIMARY KEY, account_id TEXT NOT NULL, sequence INTEGER NOT NULL, charge INTEGER NOT NULL);
+CREATE TABLE records (account_id TEXT, sequence INTEGER, id TEXT, body BLOB, PRIMARY KEY (account_id, sequence));
+CREATE TABLE keys (id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, scopes TEXT NOT NULL);
+INSERT INTO ledger VALUES ('req_1', 'acct_1', 7, 55);
+INSERT INTO records VALUES ('acct_1', 7, 'req_1', x'00ff');
+INSERT INTO keys VALUES ('key_1', x'01', 'one', 'inference');
+"""
+
+
+def store(folder: Path) -> Path:
+    file = folder / "store.sqlite3"
+    with sqlite3.connect(file) as db:
+        db.executescript(SCHEMA)
+    return file
+
+
+def rows(file: Path, sql: str) -> list[tuple[object, ...]]:
+    db = sqlite3.connect(file)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def test_calls_are_copied_with_their_records_a_thousand_an_account(tmp_path: Path) -> None:
+    file = store(tmp_path)
+    seeding.calls(file, 0, 10)
+    seeding.calls(file, 10, 1500)
+    counted = "SELECT account_id, count(*), min(sequence), max(sequence) FROM {} GROUP BY 1 ORDER BY 1"
+    for table in ("ledger", "records"):
+        assert rows(file, counted.format(table)) == [
+            ("acct_1", 1, 7, 7),
+            ("acct_seed_000000000", 1000, 1, 1000),
+            ("acct_seed_000000001", 500, 1, 500),
+        ]
+    assert rows(file, "SELECT DISTINCT charge FROM ledger") == [(55,)]
+    assert rows(file, "SELECT count(*) FROM ledger JOIN records USING (id, account_id, sequence)") == [(1501,)]
+    assert rows(file, "SELECT max(id) FROM ledger") == [("req_1",)]
+    assert rows(file, "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_the_first_keys_get_the_digests_that_somebody_knows(tmp_path: Path) -> None:
+    file = store(tmp_path)
+    seeding.keys(file, 0, 2, [b"a", b"b", b"c"])
+    seeding.keys(file, 2, 50, [b"a", b"b", b"c"])
+    assert rows(file, "SELECT count(*), count(DISTINCT digest), min(scopes) FROM keys") == [(51, 51, "inference")]
+    assert rows(file, "SELECT digest FROM keys WHERE id LIKE 'key_seed%' ORDER BY id LIMIT 3") == [
+        (b"a",),
+        (b"b",),
+        (b"c",),
+    ]
