@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from gateway_core.money import UNITS_PER_USD
 from gateway_core.store.readers import Readers
 from gateway_core.store_ports import UsageGroup, UsageRow
 from gateway_core.types import Usage
@@ -19,8 +20,17 @@ _FIELDS: dict[UsageGroup, str] = {
     "model": "model",
     "tier": "tier",
 }
-_COUNTS = slice(5, None)
-"""The columns that are added up, behind those of _FIELDS."""
+_COUNTS = ("calls", "input", "output", "cached", "cache_write", "reasoning", "estimated_calls")
+_AMOUNTS = ("charge", "credit_used", "overage", "owed", "loss")
+# An amount is text, since it may pass 64 bits. Its dollars and what is behind the point are added each by themselves,
+# which cannot.
+_SUMS = ", ".join(
+    [f"sum({name})" for name in _COUNTS]
+    + [
+        f"sum(CAST(substr({name}, 1, length({name}) - 12) AS INTEGER)), sum(CAST(substr({name}, -12) AS INTEGER))"
+        for name in _AMOUNTS
+    ]
+)
 
 
 class SqliteReports:
@@ -43,33 +53,35 @@ class SqliteReports:
 def _totals(
     db: sqlite3.Connection, account_id: str | None, since_day: str, until_day: str, by: Sequence[UsageGroup]
 ) -> list[UsageRow]:
-    """A row at a time: the sums are in Python, where they cannot overflow, and only they are kept."""
-    sql, values = _select(account_id, since_day, until_day)
-    places = [(_FIELDS[field], list(_FIELDS).index(field)) for field in by]
-    sums: dict[tuple[str, ...], list[int]] = {}
-    for row in db.execute(sql, values):
-        counts = sums.setdefault(tuple([row[place] for _, place in places]), [0] * len(row[_COUNTS]))
-        for index, cell in enumerate(row[_COUNTS]):
-            counts[index] += int(cell)
-    named = [name for name, _ in places]
-    return [
-        _to_usage((*[dict(zip(named, key, strict=True)).get(name, "") for name in _FIELDS.values()], *counts))
-        for key, counts in sorted(sums.items())
-    ]
+    """SQLite adds up, so only sums come to Python."""
+    names = [_FIELDS[field] for field in by]
+    fields = [name if name in names else f"'' AS {name}" for name in _FIELDS.values()]
+    where, values = _where(account_id, since_day, until_day)
+    order = f" GROUP BY {', '.join(names)} ORDER BY {', '.join(names)}" if names else ""
+    found = db.execute(f"SELECT {', '.join(fields)}, {_SUMS} FROM rollups_daily{where}{order}", values)
+    rows: list[UsageRow] = []
+    for row in found:
+        texts, counts, amounts = row[:5], row[5:12], row[12:]
+        if counts[0] is None:
+            return []  # a sum of nothing
+        whole = [high * UNITS_PER_USD + low for high, low in zip(amounts[::2], amounts[1::2], strict=True)]
+        rows.append(_to_usage((*texts, *counts, *whole)))
+    return rows
 
 
 def _usage(db: sqlite3.Connection, account_id: str | None, since_day: str, until_day: str) -> list[UsageRow]:
-    sql, values = _select(account_id, since_day, until_day)
-    return [_to_usage(row) for row in db.execute(f"{sql} ORDER BY day, account_id, bearer_id, model, tier", values)]
+    where, values = _where(account_id, since_day, until_day)
+    sql = (
+        f"SELECT {_COLUMNS} FROM rollups_daily{where} ORDER BY day, account_id, bearer_id, model, tier"  # our own names
+    )
+    return [_to_usage(row) for row in db.execute(sql, values)]
 
 
-def _select(account_id: str | None, since_day: str, until_day: str) -> tuple[str, list[Any]]:
-    sql = f"SELECT {_COLUMNS} FROM rollups_daily WHERE day >= ? AND day <= ?"  # our own names
-    values: list[Any] = [since_day, until_day]
-    if account_id is not None:
-        sql += " AND account_id = ?"
-        values.append(account_id)
-    return sql, values
+def _where(account_id: str | None, since_day: str, until_day: str) -> tuple[str, list[Any]]:
+    """Which rollups, and the values for it."""
+    if account_id is None:
+        return " WHERE day >= ? AND day <= ?", [since_day, until_day]
+    return " WHERE account_id = ? AND day >= ? AND day <= ?", [account_id, since_day, until_day]
 
 
 def _to_usage(row: tuple[Any, ...]) -> UsageRow:

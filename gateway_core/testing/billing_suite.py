@@ -314,3 +314,15 @@ class ReportsSuite:
             (ACCOUNT, "2026-11-24", 2),
         ]
         assert await store.reports.totals("acct_none", *span, ("day",)) == []
+        assert await store.reports.totals("acct_none", *span, ()) == []
+
+    async def test_totals_are_the_sums_of_the_rollups_to_the_last_unit(self, store: Store) -> None:
+        """Of amounts of every length."""
+        amounts = [0, 1, 999_999_999_999, 10**12, 10**12 + 1, 123_456_789_012_345, 9 * 10**17]
+        for number, amount in enumerate(amounts):
+            held = hold(f"req_{number}", amount, bearer_id=f"key_{number}", account_id=ACCOUNT)
+            await store.ledger.settle(settlement(held, amount, served_at=samples.STARTED_AT))
+        rows = await store.reports.usage(ACCOUNT, "2026-11-22", "2026-11-22")
+        assert sorted(row.charge for row in rows) == amounts
+        (whole,) = await store.reports.totals(ACCOUNT, "2026-11-22", "2026-11-22", ("day",))
+        assert (whole.charge, whole.owed, whole.credit_used + whole.overage) == (sum(amounts),) * 3

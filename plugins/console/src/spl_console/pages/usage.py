@@ -1,9 +1,8 @@
 """Usage: what was spent and on what, by day, model and key, from the daily rollups alone."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Collection
+from functools import partial
 
-import msgspec
 from starlette.responses import Response
 
 from gateway_core.errors import InvalidRequest
@@ -17,27 +16,6 @@ _SHOWN = 50
 """Rows of a table by model or key: those that cost most."""
 
 
-class Total(msgspec.Struct):
-    """What calls of one day, model or key came to."""
-
-    name: str
-    calls: int = 0
-    input: int = 0
-    output: int = 0
-    charge: int = 0
-    credit: int = 0
-    overage: int = 0
-
-    def add(self, row: UsageRow) -> None:
-        """Counts a rollup in."""
-        self.calls += row.calls
-        self.input += row.usage.input
-        self.output += row.usage.output
-        self.charge += row.charge
-        self.credit += row.credit_used
-        self.overage += row.overage
-
-
 async def show(visit: Visit) -> Response:
     """The days that the query names, else the last thirty."""
     account = await account_of(visit)
@@ -48,12 +26,9 @@ async def show(visit: Visit) -> Response:
         days = days_between(since, until)
     except InvalidRequest as found:
         error, days = found, days_between(since, until)
-    rows = await visit.services.store.reports.totals(account.id, since, until, ("day", "key", "model"))
-    by_day = _totals(rows, lambda row: row.day)
-    models, keys = _dearest(rows, lambda row: row.model), _dearest(rows, lambda row: row.bearer_id)
-    total = Total("")
-    for row in rows:
-        total.add(row)
+    totals = partial(visit.services.store.reports.totals, account.id, since, until)
+    by_day = {row.day: row for row in await totals(("day",))}
+    models, keys = _dearest(await totals(("model",))), _dearest(await totals(("key",)))
     return visit.render(
         "usage.html",
         200 if error is None else error.status,
@@ -64,11 +39,11 @@ async def show(visit: Visit) -> Response:
         spans=_SPANS,
         since=since,
         until=until,
-        total=total,
-        days=[by_day.get(day, Total(day)) for day in days],
+        total=_sum(by_day.values()),
+        days=[(day, by_day.get(day)) for day in days],
         models=models,
         keys=keys,
-        names=await key_names(visit, {each.name for each in keys[:_SHOWN]}),
+        names=await key_names(visit, {row.bearer_id for row in keys[:_SHOWN]}),
         most=_SHOWN,
     )
 
@@ -90,19 +65,19 @@ def _last(visit: Visit, count: int) -> tuple[str, str]:
     return days_before(today, count - 1), today
 
 
-def _totals(rows: Iterable[UsageRow], name: Callable[[UsageRow], str]) -> dict[str, Total]:
-    found: dict[str, Total] = {}
-    for row in rows:
-        of = name(row)
-        if of not in found:
-            found[of] = Total(of)
-        found[of].add(row)
-    return found
+def _dearest(rows: list[UsageRow]) -> list[UsageRow]:
+    return sorted(rows, key=lambda row: (-row.charge, -row.calls, row.model, row.bearer_id))
 
 
-def _dearest(rows: Iterable[UsageRow], name: Callable[[UsageRow], str]) -> list[Total]:
-    found: list[Any] = list(_totals(rows, name).values())
-    return sorted(found, key=lambda each: (-each.charge, -each.calls, each.name))
+def _sum(rows: Collection[UsageRow]) -> dict[str, int]:
+    return {
+        "calls": sum(row.calls for row in rows),
+        "input": sum(row.usage.input for row in rows),
+        "output": sum(row.usage.output for row in rows),
+        "charge": sum(row.charge for row in rows),
+        "credit": sum(row.credit_used for row in rows),
+        "overage": sum(row.overage for row in rows),
+    }
 
 
 PAGES = (Page("GET", "/usage", "owner", show, "Spend and tokens by day, model and key."),)
