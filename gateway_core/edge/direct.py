@@ -39,7 +39,6 @@ class DirectExchange:
         "disconnected",
         "headers",
         "keep_alive",
-        "message_event",
         "peer",
         "request_id",
         "response_complete",
@@ -65,7 +64,11 @@ class DirectExchange:
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
-        self.message_event = self
+
+    @property
+    def message_event(self) -> "DirectExchange":
+        """What uvicorn's protocol tells of a loss: no attribute, or each call would be garbage that refers to itself."""
+        return self
 
     @property
     def response_started(self) -> bool:
@@ -81,6 +84,7 @@ class DirectExchange:
         finally:
             connection = self._connection
             connection.tasks.discard(self._task)
+            self._task = None
             if not self.response_complete and not self.disconnected:
                 connection.transport.close()
 
