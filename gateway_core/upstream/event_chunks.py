@@ -7,6 +7,9 @@ from gateway_core.errors import ProviderFault
 from gateway_core.ports import Give, UpstreamResponse
 from gateway_core.types import Chunk
 
+UNFINISHED = "ended a stream before its answer was finished"
+"""What is said of a provider whose stream is over, and its answer is not."""
+
 
 class Reader(Protocol):
     """What a provider knows of its own events. One for each answer."""
@@ -26,6 +29,32 @@ class Reader(Protocol):
 
     def end(self) -> Sequence[Chunk]:
         """Nothing more comes: what is still to be said. Raises Unavailable where the answer is not finished."""
+
+
+class EventReader:
+    """A `Reader` of events that are at most a chunk each, but for what it keeps and how it ends.
+
+    `decode` gives None for an event that says nothing, and raises a ProviderFault.
+    """
+
+    __slots__ = ("_decode",)
+
+    def __init__(self, decode: Callable[[bytes], Chunk | None]) -> None:
+        self._decode = decode
+
+    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
+        """What one read brought: its chunks, and the fault that came after them."""
+        decode = self._decode
+        chunks: list[Chunk] = []
+        for data in events:
+            if data:
+                try:
+                    chunk = decode(data)
+                except ProviderFault as met:
+                    return chunks, met
+                if chunk is not None:
+                    chunks.append(chunk)
+        return chunks, None
 
 
 class EventChunks:

@@ -85,8 +85,8 @@ FOR_PLUGINS = {"hookspecs", "ports", "store_ports", "types", "errors", "money", 
 #: What plugins of one kind need besides, and why.
 ALSO = {
     "provider-demo": {"wire", "tokens", "upstream"},  # a provider is written with the core's wire and upstream parts
-    "provider-anthropic": {"upstream"},
-    "provider-gemini": {"upstream"},
+    "provider-anthropic": {"wire", "upstream"},
+    "provider-gemini": {"wire", "upstream"},
     "provider-openai": {"wire", "tokens", "upstream"},
     "console": {"chain"},  # a record's page says whether its hash follows from the one before
 }

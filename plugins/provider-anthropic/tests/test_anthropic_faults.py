@@ -89,7 +89,7 @@ async def test_E1_a_400_about_our_account_is_not_the_clients(
     [
         (error("invalid_request_error", "see https://x.example/y for\r\nmore"), "see … for more"),
         (error("invalid_request_error", "your key-is sk-ant-upstream-test"), "your key-is …"),
-        ('{"error": "words"}', "The provider refused the request."),
+        ('{"error": "words"}', "words"),
         ("<html>nginx</html>", "The provider refused the request."),
         ("[" * 5000, "The provider refused the request."),
         ("", "The provider refused the request."),

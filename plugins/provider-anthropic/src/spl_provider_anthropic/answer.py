@@ -6,6 +6,7 @@ import msgspec
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Usage
+from gateway_core.wire.untrusted import NONSENSE, decoded
 from spl_provider_anthropic.faults import fault_inside
 from spl_provider_anthropic.request import Reply
 from spl_provider_anthropic.thoughts import Thoughts
@@ -57,7 +58,7 @@ def decode_answer(body: bytes, reply: Reply) -> Answer:
     """Reads an answer. Raises a ProviderFault where it is none."""
     try:
         decoded = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NONSENSE:
         raise _no_message(body) from None
     read = _Read(reply)
     for block in decoded.content:
@@ -75,10 +76,7 @@ def decode_answer(body: bytes, reply: Reply) -> Answer:
 
 
 def _no_message(body: bytes) -> Exception:
-    try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        fields = None
+    fields = decoded(body)
     if isinstance(fields, dict) and fields.get("error") is not None:
         return fault_inside(fields["error"])
     return Unavailable("sent an answer that is no message")

@@ -7,7 +7,8 @@ import msgspec
 from gateway_core.errors import InvalidRequest, ProviderFault, Unavailable
 from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
-from gateway_core.upstream.event_chunks import EventChunks
+from gateway_core.upstream.event_chunks import UNFINISHED, EventChunks, EventReader
+from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
 from spl_provider_anthropic.answer import Answer, decode_answer
 from spl_provider_anthropic.faults import about_thinking, fault
 from spl_provider_anthropic.media import Fetched, to_fetch
@@ -20,7 +21,6 @@ from spl_provider_anthropic.stream import StreamDecoder
 from spl_provider_anthropic.thoughts import unpacked
 from spl_provider_anthropic.usage import total
 
-_ERROR_BYTES = 256 * 1024
 _encode = msgspec.json.Encoder().encode
 
 
@@ -76,14 +76,8 @@ class AnthropicProvider:
 
     async def _stream(self, request: ChatRequest, route: Route, limit: int | None, index: int) -> Chunks:
         reply, response = await self._ask(request, route, limit, stream=True)
-        kind = response.headers.get("content-type", "text/event-stream")
-        if not kind.lower().startswith("text/event-stream"):
-            try:
-                if "json" in kind.lower():
-                    decode_answer(await response.read(), reply)  # most often it is an error, and raises as that
-                raise Unavailable("answered a request for a stream with something else")
-            finally:
-                await response.close()
+        if not has_events(response.headers):
+            await raise_without_events(response, lambda body: decode_answer(body, reply))
         return EventChunks(response, _Reader(StreamDecoder(reply, index), self._parts.memory, request.account_id))
 
     # ------------------------------------------------------------ one request
@@ -126,13 +120,7 @@ class AnthropicProvider:
         )
         if response.status == 200:
             return response
-        try:
-            text = await response.read(_ERROR_BYTES)
-        except ProviderFault:
-            text = b""  # the status says enough
-        finally:
-            await response.close()
-        raise fault(response.status, text, response.retry_after, self._api_key)
+        raise fault(response.status, await failure_body(response), response.retry_after, self._api_key)
 
     def _check_choices(self, request: ChatRequest) -> None:
         if request.choices > self._most_choices:
@@ -146,12 +134,13 @@ async def _close(stream: Chunks) -> None:
     await stream.aclose()
 
 
-class _Reader:
+class _Reader(EventReader):
     """`event_chunks.Reader` of Anthropic's events."""
 
     __slots__ = ("_account_id", "_decoder", "_memory")
 
     def __init__(self, decoder: StreamDecoder, memory: Memory, account_id: str) -> None:
+        super().__init__(decoder.decode)
         self._decoder = decoder
         self._memory = memory
         self._account_id = account_id
@@ -160,19 +149,6 @@ class _Reader:
     def finished(self) -> bool:
         """The message has stopped."""
         return self._decoder.finished
-
-    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
-        """What one read brought: its chunks, and the fault that came after them."""
-        chunks: list[Chunk] = []
-        for data in events:
-            if data:
-                try:
-                    chunk = self._decoder.decode(data)
-                except ProviderFault as met:
-                    return chunks, met
-                if chunk is not None:
-                    chunks.append(chunk)
-        return chunks, None
 
     def keeps(self) -> bool:
         """Thinking has ended that a later call must say again."""
@@ -186,5 +162,5 @@ class _Reader:
     def end(self) -> Sequence[Chunk]:
         """Nothing is left to be said."""
         if not self._decoder.finished:
-            raise Unavailable("ended a stream before its answer was finished")
+            raise Unavailable(UNFINISHED)
         return ()

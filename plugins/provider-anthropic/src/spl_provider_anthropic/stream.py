@@ -6,6 +6,7 @@ import msgspec
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Chunk, Usage
+from gateway_core.wire.untrusted import NONSENSE, decoded
 from spl_provider_anthropic.answer import finish_reason, refusal_of, thinking_block
 from spl_provider_anthropic.faults import fault_inside
 from spl_provider_anthropic.request import Reply
@@ -43,7 +44,6 @@ class _Event(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
-_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _Raw = msgspec.Raw
 _KNOWN = frozenset({
@@ -90,7 +90,7 @@ class StreamDecoder:
         """One event's chunk; None for nothing to tell. Raises a ProviderFault where it is an error, or nonsense."""
         try:
             event = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except NONSENSE:
             _check_unknown(data)
             return None
         kind = event.type
@@ -265,10 +265,7 @@ def _out_of_turn() -> Unavailable:
 
 def _check_unknown(data: bytes) -> None:
     """An event that does not fit: nothing, where it is of a kind that nobody knows. Else raises Unavailable."""
-    try:
-        fields = _any(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        fields = None
+    fields = decoded(data)
     kind = fields.get("type") if isinstance(fields, dict) else None
     if not isinstance(kind, str) or not isinstance(fields, dict):
         raise Unavailable("sent an event that is no JSON of its kind")

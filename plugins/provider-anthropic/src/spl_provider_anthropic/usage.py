@@ -1,13 +1,11 @@
 """Counts: Anthropic's three kinds of input as one prompt with parts of it."""
 
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 
 from gateway_core.types import Usage
-
-MOST_TOKENS = 10**9
-"""A count above this is a mistake."""
+from gateway_core.wire.untrusted import is_count
 
 
 class Report(msgspec.Struct):
@@ -46,7 +44,7 @@ class Counts:
     def _count(self, value: Any, before: int | None) -> int | None:
         if value is None:
             return before
-        if _countable(value):
+        if is_count(value):
             return value
         self.strange = True
         return before
@@ -68,10 +66,6 @@ class Counts:
             reasoning=min(self.reasoning, self.output),
             estimated=self.strange or self.reasoning > self.output,
         )
-
-
-def _countable(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
 
 
 def total(usages: list[Usage | None]) -> Usage | None:

@@ -9,10 +9,8 @@ from msgspec import Raw, Struct
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Usage
+from gateway_core.wire.untrusted import NONSENSE, is_count
 from spl_provider_gemini.given import Json
-
-MOST_TOKENS = 10**9
-"""A count above this is a mistake."""
 
 _REFUSED = (
     "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
@@ -73,7 +71,6 @@ class Answer(Struct, rename="camel"):
 
 
 decode_answer = msgspec.json.Decoder(Answer).decode
-NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_ARGUMENTS = (b"null", b"")
 
 
@@ -87,9 +84,9 @@ def usage_of(counts: UsageMetadata) -> Usage | None:
     thought = counts.thoughts_token_count or 0
     cached = counts.cached_content_token_count or 0
     read = counts.tool_use_prompt_token_count or 0
-    if not (_countable(prompt) and _countable(spoken) and _countable(thought) and _countable(read)):
+    if not (is_count(prompt) and is_count(spoken) and is_count(thought) and is_count(read)):
         return None
-    if not _countable(cached):
+    if not is_count(cached):
         return Usage(input=prompt + read, output=spoken + thought, reasoning=thought, estimated=True)
     return Usage(
         input=prompt + read,
@@ -98,10 +95,6 @@ def usage_of(counts: UsageMetadata) -> Usage | None:
         reasoning=thought,
         estimated=cached > prompt,
     )
-
-
-def _countable(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MOST_TOKENS
 
 
 def finish_of(reason: str, *, called: bool) -> str:

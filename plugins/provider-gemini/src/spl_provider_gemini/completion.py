@@ -7,8 +7,8 @@ from msgspec import Raw
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Completion
+from gateway_core.wire.untrusted import NONSENSE
 from spl_provider_gemini.answer import (
-    NONSENSE,
     Answer,
     Candidate,
     arguments_of,

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway_core.errors import InvalidRequest
+from gateway_core.wire.untrusted import NONSENSE
 from spl_provider_gemini.given import Given, Json
 from spl_provider_gemini.names import Names
 from spl_provider_gemini.parts import parts_of, texts_of
@@ -14,7 +15,6 @@ OPENING = "Begin."
 """What the user is taken to have said where the API wants him to speak first, and he has not."""
 
 _decode = msgspec.json.Decoder().decode
-_NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Waiting(msgspec.Struct):
@@ -174,7 +174,7 @@ def arguments_of(text: str) -> Json:
         return {}
     try:
         value = _decode(text)
-    except _NONSENSE:
+    except NONSENSE:
         value = text
     return value if isinstance(value, dict) else {"input": value}
 
@@ -184,7 +184,7 @@ def response_of(text: str) -> Json:
     if text[:1] in ("{", "[", " ", "\n"):
         try:
             value = _decode(text)
-        except _NONSENSE:
+        except NONSENSE:
             value = text
         if isinstance(value, dict):
             return value

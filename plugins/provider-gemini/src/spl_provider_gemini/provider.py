@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from gateway_core.errors import ProviderFault, Unavailable
 from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
-from gateway_core.upstream.event_chunks import EventChunks
+from gateway_core.upstream.event_chunks import EventChunks, EventReader
+from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
 from spl_provider_gemini.completion import decode_completion
 from spl_provider_gemini.faults import fault
 from spl_provider_gemini.given import Given
@@ -15,8 +15,6 @@ from spl_provider_gemini.request import encode_request
 from spl_provider_gemini.rules import ModelRules, rules_of
 from spl_provider_gemini.settings import GeminiSettings, address, endpoint, headers
 from spl_provider_gemini.stream import StreamDecoder
-
-_ERROR_BYTES = 256 * 1024
 
 
 class GeminiProvider:
@@ -48,14 +46,8 @@ class GeminiProvider:
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """Starts a streamed answer: it was accepted when this returns."""
         response, renamed = await self._send(request, route, output_limit, stream=True)
-        kind = response.headers.get("content-type", "text/event-stream")
-        if not kind.lower().startswith("text/event-stream"):
-            try:
-                if "json" in kind.lower():
-                    decode_completion(await response.read(), 1, renamed)  # most often an error, and raises as that
-                raise Unavailable("answered a request for a stream with something else")
-            finally:
-                await response.close()
+        if not has_events(response.headers):
+            await raise_without_events(response, lambda body: decode_completion(body, 1, renamed))
         decoder = StreamDecoder(request.choices, renamed)
         return EventChunks(response, _Reader(decoder, self._memory, request.account_id, route.model))
 
@@ -80,13 +72,7 @@ class GeminiProvider:
         )
         if response.status == 200:
             return response, renamed
-        try:
-            text = await response.read(_ERROR_BYTES)
-        except ProviderFault:
-            text = b""  # the status says enough
-        finally:
-            await response.close()
-        raise fault(response.status, text, response.retry_after, self._api_key)
+        raise fault(response.status, await failure_body(response), response.retry_after, self._api_key)
 
     async def _given(self, request: ChatRequest, model: str) -> Given:
         rules = self._rules.get(model)
@@ -115,7 +101,7 @@ def _key(model: str, call: str) -> str:
     return f"thought signature {model} {call}"
 
 
-class _Reader:
+class _Reader(EventReader):
     """`event_chunks.Reader` of Gemini's events. None of them is the last: the body's end is."""
 
     __slots__ = ("_account_id", "_decoder", "_memory", "_model")
@@ -123,21 +109,11 @@ class _Reader:
     finished = False
 
     def __init__(self, decoder: StreamDecoder, memory: Memory, account_id: str, model: str) -> None:
+        super().__init__(decoder.decode)
         self._decoder = decoder
         self._memory = memory
         self._account_id = account_id
         self._model = model
-
-    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
-        """What one read brought: its chunks, and the fault that came after them."""
-        chunks: list[Chunk] = []
-        for data in events:
-            if data:
-                try:
-                    chunks.append(self._decoder.decode(data))
-                except ProviderFault as met:
-                    return chunks, met
-        return chunks, None
 
     def keeps(self) -> bool:
         """A call was signed, and a later one must say it again."""

@@ -10,8 +10,9 @@ from msgspec import Raw, Struct
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Chunk
+from gateway_core.upstream.event_chunks import UNFINISHED
+from gateway_core.wire.untrusted import NONSENSE
 from spl_provider_gemini.answer import (
-    NONSENSE,
     Candidate,
     arguments_of,
     call_id,
@@ -70,7 +71,7 @@ class StreamDecoder:
         if not self._choices and self._blocked:
             return [_end(index, "content_filter", begun=False) for index in range(self._wanted)]
         if len(self._choices) < self._wanted or any(choice.finish is None for choice in self._choices.values()):
-            raise Unavailable("ended a stream before its answer was finished")
+            raise Unavailable(UNFINISHED)
         return [
             _end(index, finish_of(choice.finish or "", called=choice.calls > 0), begun=True)
             for index, choice in self._choices.items()

@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Chunk, Completion, Usage
+from gateway_core.wire.untrusted import NONSENSE
 from spl_provider_openai.faults import fault_inside
 from spl_provider_openai.repair import StreamedChoice, is_plain, repaired
 from spl_provider_openai.template import Template, template_of
@@ -18,7 +19,6 @@ _choices = msgspec.json.Decoder(list[Choice]).decode
 _chunk_choices = msgspec.json.Decoder(list[ChunkChoice]).decode
 _any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NULL = Raw(b"null")
 _OURS = ("id", "object", "created", "model")
 _NO_CHOICES = Raw(b"[]")
@@ -38,7 +38,7 @@ def decode_completion(body: bytes, secret: str | None = None) -> Completion:
         view = _choices(raw) if raw is not None else []
         usage, usage_fields = _usage(fields.pop("usage", None), view)
         answer_id, created = _text(fields.pop("id", None)), _whole(fields.pop("created", None))
-    except _NONSENSE:
+    except NONSENSE:
         raise Unavailable("sent an answer that is no chat completion") from None
     if raw is None or not view:
         raise Unavailable("sent an answer without choices")
@@ -99,7 +99,7 @@ class ChunkDecoder:
             usage, usage_fields = _usage(fields.pop("usage", None), view)
             if not self._answers:
                 self._id, self._created = _text(fields.get("id")), _whole(fields.get("created"))
-        except _NONSENSE:
+        except NONSENSE:
             raise Unavailable("sent an event that is no chat completion chunk") from None
         _drop_ours(fields)
         if len(view) == 1 and raw is not None:

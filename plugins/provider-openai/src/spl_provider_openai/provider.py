@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from gateway_core.errors import ProviderFault, Unavailable
 from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
-from gateway_core.upstream.event_chunks import EventChunks
+from gateway_core.upstream.event_chunks import UNFINISHED, EventChunks
+from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
 from spl_provider_openai.answer import ChunkDecoder, decode_completion
 from spl_provider_openai.faults import fault
 from spl_provider_openai.quirks import Quirks
 from spl_provider_openai.request import encode_request
 from spl_provider_openai.settings import OpenAISettings, endpoint, headers, vocabulary, with_key
-
-_ERROR_BYTES = 256 * 1024
 
 
 class OpenAIProvider:
@@ -42,14 +41,8 @@ class OpenAIProvider:
         """Starts a streamed answer: it was accepted when this returns."""
         body = encode_request(request, route.model, output_limit, self._quirks(route.model), stream=True)
         response, key = await self._send(body, route)
-        kind = response.headers.get("content-type", "text/event-stream")
-        if not kind.lower().startswith("text/event-stream"):
-            try:
-                if "json" in kind.lower():
-                    decode_completion(await response.read(), key)  # most often it is an error, and raises as that
-                raise Unavailable("answered a request for a stream with something else")
-            finally:
-                await response.close()
+        if not has_events(response.headers):
+            await raise_without_events(response, lambda body: decode_completion(body, key))
         accepts = self._settings.missing_done == "accept"
         return EventChunks(response, _Reader(ChunkDecoder(key), accepts_missing_done=accepts))
 
@@ -75,13 +68,7 @@ class OpenAIProvider:
         )
         if response.status == 200:
             return response, key
-        try:
-            text = await response.read(_ERROR_BYTES)
-        except ProviderFault:
-            text = b""  # the status says enough
-        finally:
-            await response.close()
-        raise fault(response.status, text, response.retry_after, key)
+        raise fault(response.status, await failure_body(response), response.retry_after, key)
 
 
 class _Reader:
@@ -118,5 +105,5 @@ class _Reader:
     def end(self) -> Sequence[Chunk]:
         """Nothing is left to be said."""
         if not self._decoder.finished or not (self.finished or self._accepts_missing_done):
-            raise Unavailable("ended a stream before its answer was finished")
+            raise Unavailable(UNFINISHED)
         return ()

@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway_core.errors import ConfigError
+from gateway_core.upstream.provider_settings import check_base_url, checked_headers, checked_key, plain_headers
 from spl_provider_openai.quirks import (
     DeveloperRole,
     ForeignFields,
@@ -20,9 +18,6 @@ from spl_provider_openai.quirks import (
     quirks_of,
 )
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
-_OURS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "accept-encoding", "connection"})
 _VOCABULARIES = (
     (re.compile(r"(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|o1|o3|o4)"), "o200k_base"),
     (re.compile(r"(gpt-4|gpt-3\.5)"), "cl100k_base"),
@@ -72,46 +67,22 @@ class OpenAISettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def endpoint(name: str, base_url: str) -> str:
     """The address that completions are asked at. Raises ConfigError where `base_url` is no plain http address."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(
-            'must be an http or https address such as "https://api.openai.com/v1"', where=f"providers.{name}.base_url"
-        )
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("must not hold a user or password: use api_key", where=f"providers.{name}.base_url")
+    check_base_url(name, base_url, "https://api.openai.com/v1")
     return base_url.rstrip("/") + "/chat/completions"
 
 
 def headers(name: str, settings: OpenAISettings, api_key: str | None) -> dict[str, str]:
     """The headers of every request: ours and the configured ones, none of a client's."""
-    result = {
-        "content-type": "application/json",
-        "accept": "application/json, text/event-stream",
-        "user-agent": f"spl-gateway/{version('spl-gateway')}",
-    }
+    result = plain_headers()
     if api_key is not None:
-        result = with_key(result, api_key)
+        result = with_key(result, checked_key(name, api_key))
     own = {"openai-organization": settings.organization, "openai-project": settings.project, **settings.headers}
-    for header, value in own.items():
-        if value is not None:
-            _check_header(name, header, value)
-            result[header.lower()] = value
-    if not _HEADER_VALUE.fullmatch(result.get("authorization", "-")):
-        raise ConfigError("has characters that no header can carry", where=f"providers.{name}.api_key")
-    return result
+    return result | checked_headers(name, {header: value for header, value in own.items() if value is not None})
 
 
 def with_key(others: Mapping[str, str], api_key: str) -> dict[str, str]:
     """The headers of a request with this key."""
     return {**others, "authorization": f"Bearer {api_key}"}
-
-
-def _check_header(name: str, header: str, value: str) -> None:
-    where = f"providers.{name}.headers.{header}"
-    if not _HEADER_NAME.fullmatch(header) or not _HEADER_VALUE.fullmatch(value):
-        raise ConfigError("has characters that no header can carry", where=where)
-    if header.lower() in _OURS:
-        raise ConfigError("is set by the gateway itself", where=where)
 
 
 def vocabulary(settings: OpenAISettings, model: str) -> str | None:

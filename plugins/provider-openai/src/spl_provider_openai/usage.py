@@ -1,14 +1,12 @@
 """A server's count of tokens, believed only where it can be meant."""
 
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from gateway_core.types import Usage
-
-MOST_TOKENS = 10**9
-"""A count above this is a mistake."""
+from gateway_core.wire.untrusted import is_count
 
 _any = msgspec.json.Decoder().decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -21,7 +19,7 @@ def usage_of(raw: Raw | None) -> tuple[Usage | None, dict[str, Raw] | None]:
     if raw is None or not isinstance(report, dict):
         return _NONE
     input_tokens, output_tokens = report.get("prompt_tokens"), report.get("completion_tokens")
-    if not _countable(input_tokens) or not _countable(output_tokens) or input_tokens == output_tokens == 0:
+    if not is_count(input_tokens) or not is_count(output_tokens) or input_tokens == output_tokens == 0:
         return _NONE
     prompt, output = _group(report, "prompt_tokens_details"), _group(report, "completion_tokens_details")
     cached_report = prompt.get("cached_tokens", report.get("prompt_cache_hit_tokens"))
@@ -46,7 +44,7 @@ def usage_of(raw: Raw | None) -> tuple[Usage | None, dict[str, Raw] | None]:
 
 def _apart(reasoning: Any, report: dict[str, Any], counted: int) -> int:
     """Reasoning that the server counts beside the completion: its own sum says so."""
-    if _countable(reasoning) and report.get("total_tokens") == counted + reasoning:
+    if is_count(reasoning) and report.get("total_tokens") == counted + reasoning:
         return reasoning
     return 0
 
@@ -60,10 +58,6 @@ def _part(value: Any, most: int) -> tuple[int, bool]:
     """A count that is a part of another, held within it; whether it had to be."""
     if value is None:
         return 0, False
-    if not _countable(value):
+    if not is_count(value):
         return 0, True
     return min(value, most), value > most
-
-
-def _countable(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
