@@ -81,6 +81,17 @@ class Console:
         printed = self.served.spl("keys", "mint", "--account", account, *options, "-o", "json")
         return str(json.loads(printed)["secret"])
 
+    def call(self, model: str, key: str | None = None) -> str:
+        """Makes a plain call, by default with the application's key; gives its request id."""
+        messages = [{"role": "user", "content": "Write 400 words about ledgers."}]
+        answer = httpx2.post(
+            f"{self.served.url}/v1/chat/completions",
+            headers={"authorization": f"Bearer {key or self.application}"},
+            json={"model": model, "messages": messages},
+        )
+        assert answer.status_code == 200, answer.text
+        return str(answer.headers["x-request-id"])
+
     def sign_in(self, page: Page, key: str | None = None) -> None:
         """With a key, or as the operator by a link."""
         if key is None:
@@ -106,19 +117,10 @@ def seeded(served: ServedGateway) -> Console:
     console = Console(served, "", "")
     owner = console.mint("acme", "--name", "office", "--scope", "owner")
     application = console.mint("acme", "--name", "website", "--cap-usd", "5", "--expires", "5d")
+    found = Console(served, owner, application)
     for model in ("gpt-4o", "claude-sonnet-4-6", "gpt-4o"):
-        _call(served.url, application, model)
-    return Console(served, owner, application)
-
-
-def _call(url: str, key: str, model: str) -> None:
-    messages = [{"role": "user", "content": "Write 400 words about ledgers."}]
-    answer = httpx2.post(
-        f"{url}/v1/chat/completions",
-        headers={"authorization": f"Bearer {key}"},
-        json={"model": model, "messages": messages},
-    )
-    assert answer.status_code == 200, answer.text
+        found.call(model)
+    return found
 
 
 @pytest.fixture(scope="session")
