@@ -36,11 +36,11 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def upstream(folder: Path, gap_ms: float = 10) -> Iterator[Upstream]:
-    """The fake upstream for as long as the block lasts."""
+def upstream(folder: Path, gap_ms: float = 10, *more: str) -> Iterator[Upstream]:
+    """The fake upstream for as long as the block lasts. `more`: its further arguments."""
     port = free_port()
     program = build_upstream(folder)
-    with running([str(program), str(port), str(gap_ms)], {}, folder / "upstream.log") as pid:
+    with running([str(program), str(port), str(gap_ms), *more], {}, folder / "upstream.log") as pid:
         yield Upstream(port, pid)
 
 
