@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from gateway_core.money import Units
+from gateway_core.store import totals
 from gateway_core.store.sqlite import SqliteStore
 from gateway_core.store_ports import Store
 from gateway_core.testing import samples
-from gateway_core.testing.calls import hold, settlement, spend
+from gateway_core.testing.calls import MONTH, hold, settlement, spend
 from gateway_core.testing.clock import ManualClock
 
 
@@ -84,3 +85,15 @@ async def test_a_finding_says_what_was_expected_and_what_is_there(store: Store, 
     tamper(tmp_path / "store.sqlite3", "UPDATE account_months SET settled = '7'")
     (finding,) = await store.ledger.reconcile()
     assert (finding.what, finding.expected, finding.found) == ("settled is the ledger's sum", "100", "7")
+
+
+async def test_totals_agree_where_more_is_posted_than_is_remembered(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(totals, "_REMEMBERED", 2)
+    for turn in range(3):
+        for number in range(5):
+            held = hold(f"req_{turn}_{number}", account_id=f"acct_{number}", bearer_id=f"key_{turn % 2}")
+            await store.ledger.settle(settlement(held, 7))
+    assert await store.ledger.reconcile() == []
+    assert (await store.ledger.month("acct_4", MONTH)).settled == 21
