@@ -1,5 +1,6 @@
 """Templates, what they show amounts and times with, and the headers of every page."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.globals.update(
-            prefix=prefix, title=title, asset=assets.url, themes=THEMES, thousandths=thousandths
+            prefix=prefix, title=title, asset=assets.url, themes=THEMES, thousandths=thousandths, share=share
         )
         self._environment.filters.update(
             money=money,
@@ -59,6 +60,7 @@ class Renderer:
             usd=usd,
             took=took,
             units=known_units,
+            fixed=fixed,
         )
 
     def page(self, visit: "Visit", template: str, status: int, values: dict[str, Any]) -> Response:
@@ -122,6 +124,25 @@ def _amount(shown: str, exact: str) -> Markup:
 def number(value: int | None) -> str:
     """A whole number in groups of three."""
     return "–" if value is None else f"{value:,}"
+
+
+def places_of(amounts: Iterable[int | str]) -> int:
+    """Decimals that all of these amounts of USD can be written with, two at least."""
+    texts = [usd(units_of(amount)) for amount in amounts]
+    return max([2, *[len(text.partition(".")[2]) for text in texts]])
+
+
+def fixed(amount: int | str, places: int) -> str:
+    """An amount of USD with that many decimals, exact: in a column the points stand below each other."""
+    units = units_of(amount)
+    whole, _, rest = usd(abs(units)).partition(".")
+    return f"{'−' if units < 0 else ''}{int(whole):,}.{rest.ljust(places, '0')}"
+
+
+def share(part: int, whole: int) -> str:
+    """A share of a whole for a person, rounded half up to a tenth of a percent."""
+    tenths = (max(0, part) * 2000 + whole) // (2 * whole) if whole > 0 else 0
+    return f"{tenths // 10}.{tenths % 10} %"
 
 
 def known_units(amount: str) -> int | None:

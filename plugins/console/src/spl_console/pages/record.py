@@ -5,11 +5,13 @@ from starlette.responses import Response
 
 from gateway_core.chain import ChainCheck, Fault
 from gateway_core.errors import NotFound
+from gateway_core.money import TOKENS_PER_PRICE
 from gateway_core.pricing import rates_at
 from gateway_core.store_ports import CallRow, RecordQuery
 from gateway_core.types import Account, Record, TokenRates, Usage
 from spl_console.calls import KINDS, OUTCOMES, STATES, body_of, in_words
 from spl_console.page import Page, Visit
+from spl_console.render import places_of
 from spl_console.whose import account_of, key_names, named
 
 
@@ -56,6 +58,8 @@ async def show(visit: Visit) -> Response:
         call=call,
         price=None if call is None else _price(call),
         lines=lines,
+        places=places_of([computed, *[line.amount for line in lines]]),
+        price_places=places_of([line.price * TOKENS_PER_PRICE for line in lines]),
         spared=0 if call is None else computed - call.settlement.charge,
         key=names.get(body.key_id, ""),
         place=await _place(visit, account, record, previous, following),

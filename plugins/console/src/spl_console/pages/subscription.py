@@ -6,6 +6,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from spl_console.page import Page, Visit
+from spl_console.render import places_of
 from spl_console.times import day_of
 from spl_console.whose import account_of, named
 
@@ -49,7 +50,14 @@ async def invoice(visit: Visit) -> Response:
     owner = named(visit, account)
     month = quote(visit.request.path_params["month"], safe="")
     made: dict[str, Any] = await visit.ask("GET", f"/v1/invoices/{month}" + (f"?{owner}" if owner else ""))
-    return visit.render("invoice.html", account=account, owner=owner, invoice=made)
+    return visit.render("invoice.html", account=account, owner=owner, invoice=made, places=places_of(_amounts(made)))
+
+
+def _amounts(made: dict[str, Any]) -> list[str]:
+    """Every exact amount on an invoice."""
+    lines = [*made["fixed_lines"], *made["inference_lines"], *made["adjustments"]]
+    sums = ("fixed_usd", "inference_usd", "credit_used_usd", "adjustments_usd", "total_usd")
+    return [line["amount_usd"] for line in lines] + [made[name] for name in sums]
 
 
 PAGES = (
