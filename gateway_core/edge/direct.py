@@ -67,7 +67,7 @@ class DirectExchange:
 
     @property
     def message_event(self) -> "DirectExchange":
-        """What uvicorn's protocol tells of a loss: no attribute, or each call would be garbage that refers to itself."""
+        """What uvicorn's protocol tells of a loss. No attribute: each call would be garbage that refers to itself."""
         return self
 
     @property
