@@ -11,13 +11,17 @@ class CallIds:
 
     def __init__(self) -> None:
         self._used: set[str] = set()
+        #: Wanted id → the last number that was put after it.
+        self._numbers: dict[str, int] = {}
 
     def assign(self, client_id: str) -> str:
         """The id that the call has upstream."""
         wanted = client_id if _GOOD.fullmatch(client_id) else _BAD.sub("_", client_id) or "call"
-        name, number = wanted, 1
+        name, number = wanted, self._numbers.get(wanted, 1)
         while name in self._used:
             number += 1
             name = f"{wanted}_{number}"
+        if number > 1:
+            self._numbers[wanted] = number
         self._used.add(name)
         return name

@@ -15,6 +15,8 @@ Fetched = Mapping[str, MediaFile]
 
 IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 PDF = "application/pdf"
+_MOST_ESCAPES = 10_000
+"""Bytes of a data URL that are written as %XX: each is an object of its own for a moment."""
 _HEADS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -96,8 +98,14 @@ def _data_url(url: str, place: str) -> tuple[str, str]:
         raise InvalidRequest(f"'{place}' must be a data URL.", param=place)
     kind = fields[0].strip().lower()
     if "base64" in (field.strip().lower() for field in fields[1:]):
-        return kind, unquote_to_bytes(data).decode("latin-1") if "%" in data else data
-    return kind, base64.b64encode(unquote_to_bytes(data)).decode()
+        return kind, _unquoted(data, place).decode("latin-1") if "%" in data else data
+    return kind, base64.b64encode(_unquoted(data, place)).decode()
+
+
+def _unquoted(data: str, place: str) -> bytes:
+    if data.count("%") > _MOST_ESCAPES:
+        raise InvalidRequest(f"'{place}' must be base64: it has more than {_MOST_ESCAPES} escapes in it.", param=place)
+    return unquote_to_bytes(data)
 
 
 def _image_source(kind: str, encoded: str, place: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The provider: one HTTP request an answer, plain or streamed."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -21,6 +23,8 @@ from spl_provider_anthropic.stream import StreamDecoder
 from spl_provider_anthropic.thoughts import unpacked
 from spl_provider_anthropic.usage import total
 
+_LARGE = 256 * 1024
+"""Requests of more bytes are converted in a thread."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -91,19 +95,21 @@ class AnthropicProvider:
         fetched: Fetched = await self._parts.media.fetch(request.account_id, links) if links else {}
         thoughts = await self._recalled(request, rules)
 
-        def converted(*, think: bool) -> Converted:
-            return convert(
-                request, route.model, rules,
+        async def converted(*, think: bool) -> Converted:
+            conversion = partial(
+                convert, request, route.model, rules,
                 limit=limit, stream=stream, fetched=fetched, thoughts=thoughts, think=think,
             )  # fmt: skip
+            # A large one takes longer than other calls may wait.
+            return conversion() if request.size <= _LARGE else await asyncio.to_thread(conversion)
 
-        first = converted(think=True)
+        first = await converted(think=True)
         try:
             return first.reply, await self._send(first, route)
         except ProviderFault as refused:
             if not first.reply.thoughts_given or not about_thinking(refused):
                 raise
-        second = converted(think=False)
+        second = await converted(think=False)
         return second.reply, await self._send(second, route)
 
     async def _recalled(self, request: ChatRequest, rules: Rules) -> Thoughts:

@@ -7,7 +7,7 @@ import msgspec
 
 from spl_provider_anthropic.content import refuse
 from spl_provider_anthropic.models import Rules
-from spl_provider_anthropic.schemas import NotAnObject, form, input_schema
+from spl_provider_anthropic.schemas import Merged, NotAnObject, form, input_schema
 from spl_provider_anthropic.tools import Toolbox
 
 _JSON_OBJECT = (
@@ -61,7 +61,7 @@ def _answer_tool(box: Toolbox, schema: Mapping[str, Any], description: Any) -> s
     if schema.get("type", "object") != "object":
         return None
     try:
-        fields = input_schema(schema)
+        fields = input_schema(schema, Merged())
     except NotAnObject:
         return None
     taken = {tool["name"] for tool in box.tools}

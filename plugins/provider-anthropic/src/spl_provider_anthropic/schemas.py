@@ -20,15 +20,43 @@ _LARGEST_KEPT = 32_768
 EMPTY: Schema = {"type": "object", "properties": {}}
 
 
+MOST_MERGED = 20_000
+"""Variants, and names of fields in them, that are put together at the tops of a request's schemas: more would be a
+bomb."""
+_MOST_INSIDE = 32
+"""Combinations inside each other at the top."""
+
+
 class NotAnObject(ValueError):
-    """A tool's parameters are no object."""
+    """A tool's parameters are no object, or cannot be made one: says why."""
 
 
-def input_schema(parameters: Mapping[str, Any] | None) -> msgspec.Raw:
+class Merged:
+    """What the schemas of one request may still put together."""
+
+    def __init__(self) -> None:
+        self._left = MOST_MERGED
+
+    def count(self, more: int) -> None:
+        """Raises NotAnObject where it is too much."""
+        self._left -= more
+        if self._left < 0:
+            raise NotAnObject("too many schemas are put together at its top")
+
+    @property
+    def spent(self) -> int:
+        """What was put together so far."""
+        return MOST_MERGED - self._left
+
+
+def input_schema(parameters: Mapping[str, Any] | None, merged: Merged) -> msgspec.Raw:
     """A tool's `input_schema`. Raises NotAnObject where its parameters cannot be one."""
     raw = _encode(parameters or EMPTY)
     # A client sends the same tools again and again.
-    return msgspec.Raw(_input_schema(raw) if len(raw) <= _LARGEST_KEPT else _input_schema.__wrapped__(raw))
+    made, spent = _input_schema(raw) if len(raw) <= _LARGEST_KEPT else _input_schema.__wrapped__(raw)
+    if spent:
+        merged.count(spent)
+    return msgspec.Raw(made)
 
 
 # What a walk might have to change below the top; a schema without is as it must be.
@@ -40,15 +68,17 @@ _NOT_AT_TOP = frozenset({*_COMBINED, "$ref"})
 
 
 @lru_cache(maxsize=512)  # a pure function
-def _input_schema(raw: bytes) -> bytes:
+def _input_schema(raw: bytes) -> tuple[bytes, int]:
     top = _decode_top(raw)
     if top.get("type") == _OBJECT and "properties" in top and _NOT_AT_TOP.isdisjoint(top) and not _ODD.search(raw):
-        return raw  # what nearly every client sends
-    schema = _with_one_type(_flat(_modern(_decode(raw))))
+        return raw, 0  # what nearly every client sends
+    modern = _modern(_decode(raw))
+    flattening = _Flattening(modern)
+    schema = _with_one_type(flattening.flat(modern, ()))
     if schema["type"] != "object":
-        raise NotAnObject(schema["type"])
+        raise NotAnObject("a tool's parameters must be of the type `object`")
     schema.setdefault("properties", {})
-    return _encode(schema)
+    return _encode(schema), flattening.merged.spent
 
 
 def _with_one_type(schema: Schema) -> Schema:
@@ -58,51 +88,72 @@ def _with_one_type(schema: Schema) -> Schema:
     return {**schema, "type": kind or "object"}
 
 
-def _flat(schema: Schema) -> Schema:
-    """The schema without combinations at its top, which the API refuses there: what they say is put together."""
-    schema = dict(schema)
-    defs = schema.get("$defs") or schema.get("definitions") or {}
-    for _ in range(8):  # a reference to a reference; a circle ends here
-        target = _target(schema.get("$ref"), defs)
-        if target is None:
-            break
-        schema.pop("$ref")
-        schema = {**target, **schema}
-    schema.pop("$ref", None)
-    for name in _COMBINED:
-        variants = schema.pop(name, None)
-        if variants:
-            _merge(schema, name, [_resolved(variant, defs) for variant in variants])
-    return schema
+class _Flattening:
+    """One schema without combinations at its top, which the API refuses there: what they say is put together.
 
+    References are followed, so that a few of them may name the same schemas over and over: what is put together is
+    counted, and a schema that is within itself says nothing there.
+    """
 
-def _merge(schema: Schema, name: str, variants: list[Schema]) -> None:
-    """Puts variants of an object into one: all properties, and as required what every way to fit requires."""
-    objects = [variant for variant in variants if variant.get("type", "object") == "object"]
-    properties = dict(schema.get("properties") or {})
-    for variant in objects:
-        properties.update(variant.get("properties") or {})
-    required = [set(variant.get("required") or ()) for variant in objects]
-    more = set[str]()
-    if required:
-        more = set.union(*required) if name == "allOf" else set.intersection(*required)
-    schema["type"] = "object"
-    schema["properties"] = properties
-    if needed := [one for one in properties if one in more or one in (schema.get("required") or ())]:
-        schema["required"] = needed
-    if name != "allOf" and len(objects) > 1:
-        told = "one of these fits: " if name == "oneOf" else "at least one of these fits: "
-        _tell(schema, told + json.dumps([variant.get("required") or [] for variant in objects], ensure_ascii=False))
-        schema.pop("additionalProperties", None)
+    def __init__(self, schema: Schema) -> None:
+        self._defs: Mapping[str, Any] = schema.get("$defs") or schema.get("definitions") or {}
+        self.merged = Merged()
 
+    def flat(self, schema: Schema, inside: tuple[str, ...]) -> Schema:
+        """`inside`: the references that it is in. Raises NotAnObject where it is a bomb."""
+        schema = dict(schema)
+        while (target := _target(schema.get("$ref"), self._defs)) is not None:
+            ref = schema.pop("$ref")
+            if ref in inside:
+                break  # a circle ends here
+            inside = self._entered(inside, ref)
+            schema = {**target, **schema}
+        schema.pop("$ref", None)
+        for name in _COMBINED:
+            variants = schema.pop(name, None)
+            if variants:
+                self._merge(schema, name, [self._resolved(variant, inside) for variant in variants])
+        return schema
 
-def _resolved(variant: Any, defs: Mapping[str, Any]) -> Schema:
-    if not isinstance(variant, dict):
-        return {}
-    target = _target(variant.get("$ref"), defs)
-    if target is not None:
-        variant = {**target, **{name: value for name, value in variant.items() if name != "$ref"}}
-    return _flat({**variant, "$defs": defs}) if any(name in variant for name in _COMBINED) else variant
+    def _merge(self, schema: Schema, name: str, variants: list[Schema]) -> None:
+        """Puts variants of an object into one: all properties, and as required what every way to fit requires."""
+        objects = [variant for variant in variants if variant.get("type", "object") == "object"]
+        properties = dict(schema.get("properties") or {})
+        for variant in objects:
+            properties.update(variant.get("properties") or {})
+        required = [set(variant.get("required") or ()) for variant in objects]
+        wanted = set(schema.get("required") or ())
+        if required:
+            wanted |= set.union(*required) if name == "allOf" else set.intersection(*required)
+        schema["type"] = "object"
+        schema["properties"] = properties
+        if needed := [one for one in properties if one in wanted]:
+            schema["required"] = needed
+        if name != "allOf" and len(objects) > 1:
+            told = "one of these fits: " if name == "oneOf" else "at least one of these fits: "
+            _tell(schema, told + json.dumps([variant.get("required") or [] for variant in objects], ensure_ascii=False))
+            schema.pop("additionalProperties", None)
+
+    def _resolved(self, variant: Any, inside: tuple[str, ...]) -> Schema:
+        self.merged.count(1)
+        if not isinstance(variant, dict):
+            return {}
+        target = _target(variant.get("$ref"), self._defs)
+        if target is not None:
+            ref = variant["$ref"]
+            if ref in inside:
+                return {}  # within itself
+            inside = self._entered(inside, ref)
+            variant = {**target, **{name: value for name, value in variant.items() if name != "$ref"}}
+        found: Schema = self.flat(variant, inside) if any(name in variant for name in _COMBINED) else variant
+        self.merged.count(len(found) + len(found.get("properties") or ()) + len(found.get("required") or ()))
+        return found
+
+    def _entered(self, inside: tuple[str, ...], ref: str) -> tuple[str, ...]:
+        self.merged.count(1)
+        if len(inside) == _MOST_INSIDE:
+            raise NotAnObject("its schemas are too many inside each other")
+        return (*inside, ref)
 
 
 def _target(ref: Any, defs: Mapping[str, Any]) -> Schema | None:
@@ -222,6 +273,14 @@ class _Closing:
         rest = {key: value for key, value in node.items() if key not in shared and key != "type"}
         if "enum" in node or "const" in node:
             return self._one({key: value for key, value in node.items() if key != "type"}, None)
+        kinds = [kind for kind in _KINDS if kind in kinds]
+        if any(name in node for name in _COMBINED):
+            # Not each type with all of them: that would be a bomb where they have types and combinations again.
+            self.exact = False
+            node = {key: value for key, value in node.items() if key != "type"}
+            told = self._one(node, None)
+            _tell(told, f"{{type: {json.dumps(kinds)}}}")
+            return told
         variants: list[Schema] = []
         for kind in kinds:
             own = rest if kind not in ("null", "boolean") else {}
@@ -285,6 +344,7 @@ _OF_KIND = {
     "array": {"items", "minItems", "maxItems", "uniqueItems", "prefixItems"},
     "object": {"properties", "required", "additionalProperties", "patternProperties"},
 }
+_KINDS = ("string", "number", "integer", "boolean", "object", "array", "null")
 _TYPED = frozenset[str]().union(*_OF_KIND.values())
 
 
@@ -295,21 +355,23 @@ def _belongs(key: str, kind: Any) -> bool:
 def _circular(schema: Schema) -> bool:
     """Whether a definition leads back to itself, or a reference to the whole."""
     defs = {**(schema.get("definitions") or {}), **(schema.get("$defs") or {})}
-    leads = {name: _references(value) for name, value in defs.items()}
-    if any(ref == "#" for ref in _references(schema)):
+    if "#" in _references(schema):
         return True
+    leads = {name: {ref.rpartition("/")[2] for ref in _references(value)} for name, value in defs.items()}
     done: set[str] = set()
     for start in leads:
-        seen, todo = set[str](), [start]
-        while todo and start not in done:
-            for ref in leads.get(todo.pop(), ()):
-                name = ref.rpartition("/")[2]
-                if name == start:
-                    return True
-                if name not in seen:
-                    seen.add(name)
-                    todo.append(name)
-        done.add(start)
+        # Each definition is gone into once: `path` has those that are gone into now, with what is left of each.
+        path = {start: iter(leads[start])} if start not in done else {}
+        while path:
+            name, left = next(reversed(path.items()))
+            ref = next(left, None)
+            if ref is None:
+                del path[name]
+                done.add(name)
+            elif ref in path:
+                return True
+            elif ref in leads and ref not in done:
+                path[ref] = iter(leads[ref])
     return False
 
 

@@ -8,7 +8,7 @@ import msgspec
 from gateway_core.errors import InvalidRequest
 from spl_provider_anthropic.content import Block, cache_mark, refuse
 from spl_provider_anthropic.models import Rules
-from spl_provider_anthropic.schemas import NotAnObject, form, input_schema
+from spl_provider_anthropic.schemas import Merged, NotAnObject, form, input_schema
 
 _MOST_STRICT = 20
 """Tools with `strict` that one request may have."""
@@ -33,10 +33,11 @@ class Toolbox(msgspec.Struct):
 def toolbox(body: Mapping[str, Any], rules: Rules) -> Toolbox:
     """What the request says of tools. Raises InvalidRequest, naming the field, for what cannot be had."""
     legacy = not body.get("tools") and bool(body.get("functions"))
-    tools = [_function(one, f"functions[{at}]", rules, 0) for at, one in enumerate(body["functions"])] if legacy else []
-    strict = 0
+    merged, strict = Merged(), 0
+    functions = body["functions"] if legacy else ()
+    tools = [_function(one, f"functions[{at}]", rules, 0, merged) for at, one in enumerate(functions)]
     for at, tool in enumerate(body.get("tools") or ()):
-        made = _tool(tool, f"tools[{at}]", rules, strict)
+        made = _tool(tool, f"tools[{at}]", rules, strict, merged)
         strict += "strict" in made
         tools.append(made)
     if not tools:
@@ -49,22 +50,22 @@ def toolbox(body: Mapping[str, Any], rules: Rules) -> Toolbox:
     return box
 
 
-def _tool(tool: Mapping[str, Any], place: str, rules: Rules, strict: int) -> Block:
+def _tool(tool: Mapping[str, Any], place: str, rules: Rules, strict: int, merged: Merged) -> Block:
     if tool["type"] != "function":
         refuse(f"{place}.type", "only tools of the type `function` can be used with it")
-    made = _function(tool["function"], f"{place}.function", rules, strict)
+    made = _function(tool["function"], f"{place}.function", rules, strict, merged)
     mark = cache_mark(tool, place) or cache_mark(tool["function"], f"{place}.function")
     if mark is not None:
         made["cache_control"] = mark
     return made
 
 
-def _function(function: Mapping[str, Any], place: str, rules: Rules, strict: int) -> Block:
+def _function(function: Mapping[str, Any], place: str, rules: Rules, strict: int, merged: Merged) -> Block:
     parameters = function.get("parameters")
     try:
-        made: Block = {"name": function["name"], "input_schema": input_schema(parameters)}
-    except NotAnObject:
-        refuse(f"{place}.parameters", "a tool's parameters must be of the type `object`")
+        made: Block = {"name": function["name"], "input_schema": input_schema(parameters, merged)}
+    except NotAnObject as why:
+        refuse(f"{place}.parameters", str(why))
     description = function.get("description")
     if description:
         made["description"] = description
