@@ -20,12 +20,11 @@ async def show(visit: Visit) -> Response:
     """The days that the query names, else the last thirty."""
     account = await account_of(visit)
     error = None
-    span, since, until = "30", *_last(visit, 30)
     try:
-        span, since, until = _span(visit)
-        days = days_between(since, until)
+        span, days = _span(visit)
     except InvalidRequest as found:
-        error, days = found, days_between(since, until)
+        error, span, days = found, "30", _last(visit, 30)
+    since, until = days[0], days[-1]
     totals = partial(visit.services.store.reports.totals, account.id, since, until)
     by_day = {row.day: row for row in await totals(("day",))}
     models, keys = _dearest(await totals(("model",))), _dearest(await totals(("key",)))
@@ -48,21 +47,20 @@ async def show(visit: Visit) -> Response:
     )
 
 
-def _span(visit: Visit) -> tuple[str, str, str]:
-    """Which of the spans it is, "" for days of one's own; the first day and the last."""
+def _span(visit: Visit) -> tuple[str, list[str]]:
+    """Which of the spans it is, "" for days of one's own, and its days. Raises InvalidRequest."""
     since, until = visit.query("from"), visit.query("to")
     if since or until:
-        today = day_of(visit.now_ms)
-        return "", since or until, until or today
+        return "", days_between(since or until, until or day_of(visit.now_ms))
     chosen = visit.query("days") or "30"
     if chosen not in _SPANS:
         raise InvalidRequest("Choose how many days.", param="days")
-    return chosen, *_last(visit, int(chosen))
+    return chosen, _last(visit, int(chosen))
 
 
-def _last(visit: Visit, count: int) -> tuple[str, str]:
+def _last(visit: Visit, count: int) -> list[str]:
     today = day_of(visit.now_ms)
-    return days_before(today, count - 1), today
+    return days_between(days_before(today, count - 1), today)
 
 
 def _dearest(rows: list[UsageRow]) -> list[UsageRow]:

@@ -38,14 +38,15 @@ function draw(figure) {
     scales: { x: { range: (_, low, high) => [low - 43200, high + 43200] }, y: { range: (_, __, high) => [0, (high || 1) * 1.05] } },
     cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
     axes: [
-      { ...axis, space: 70, size: 28, values: (_, ticks) => ticks.map((tick) => dayFormat.format(tick * 1000)), incrs: [86400, 172800, 604800, 1209600, 2592000] },
+      { ...axis, space: 70, size: 32, gap: 9, values: (_, ticks) => ticks.map((tick) => dayFormat.format(tick * 1000)), incrs: [86400, 172800, 604800, 1209600, 2592000] },
       { ...axis, size: 56, space: 36, grid: { show: true, stroke: line, width: 1 }, values: (_, ticks) => ticks.map(format) },
     ],
     legend: { live: true, markers: { width: 0, fill: (_, place) => colour(colours[place - 1]) } },
     series: [{ label: "Day", value: (_, at) => (at === null ? "–" : dayFormat.format(at * 1000)) }, ...series],
   };
   figure.querySelector(".uplot")?.remove();
-  new uPlot(options, [days, ...sums], figure);
+  // Until somebody points at a day it tells of the last one.
+  new uPlot(options, [days, ...sums], figure).setLegend({ idx: days.length - 1 });
 }
 
 const charts = document.querySelector(".charts");
