@@ -40,9 +40,22 @@ def litellm(upstream_port: int, folder: Path, installed: Path) -> Target:
     config = folder / "litellm.yaml"
     config.write_text(LITELLM.format(port=upstream_port))
     port = free_port()
-    command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    # Its price list comes with the package: a bench asks nobody for another one.
-    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "DATABASE_URL": "", "LITELLM_LOG": "ERROR"}
+    # Without a database, whatever our own surroundings name; and its price list comes with the package.
+    command = [
+        "env",
+        "-u",
+        "DATABASE_URL",
+        str(program),
+        "--config",
+        str(config),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--num_workers",
+        "1",
+    ]
+    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     return Target("litellm", port, command, "sk-bench", env, patience=120)
 
 
