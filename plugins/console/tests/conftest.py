@@ -25,6 +25,10 @@ tokenizer = "o200k_base"
 routes = [{ provider = "demo", model = "demo" }]
 price = { input = "1.25", output = "10.00", long = { above = 5, input = "2.50", output = "15.00" } }
 tokenizer = "o200k_base"
+[plans.pro]
+fee_usd = "20"
+credit_usd = "10"
+cap_usd = "200"
 """
 
 _TOKEN = re.compile(r'name="csrf" content="([^"]+)"')
