@@ -54,6 +54,7 @@ def maker(
     def make(api_key: str | None = OURS, **settings: Any) -> Provider:
         key = api.key if api_key == OURS else api_key
         parts = ProviderParts("mine", key, upstream, media, memory)
-        return kind.build(kind.settings(**{"base_url": base_url, **settings}), parts)
+        built: Provider = kind.build(kind.settings(**{"base_url": base_url, **settings}), parts)
+        return built
 
     return make
