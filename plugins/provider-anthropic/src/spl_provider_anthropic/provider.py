@@ -23,7 +23,7 @@ from spl_provider_anthropic.stream import StreamDecoder
 from spl_provider_anthropic.thoughts import unpacked
 from spl_provider_anthropic.usage import total
 
-_LARGE = 256 * 1024
+_LARGE = 128 * 1024
 """Requests of more bytes are converted in a thread."""
 _encode = msgspec.json.Encoder().encode
 

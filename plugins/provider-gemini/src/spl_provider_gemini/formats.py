@@ -8,6 +8,7 @@ from gateway_core.errors import InvalidRequest
 from spl_provider_gemini.given import Given, Json
 from spl_provider_gemini.json_schemas import json_schema
 from spl_provider_gemini.openapi_schemas import openapi_schema
+from spl_provider_gemini.schemas import Weight
 
 _PARAM = "response_format.json_schema.schema"
 
@@ -29,7 +30,7 @@ def add_format(config: Json, body: Mapping[str, Any], given: Given, *, tools: bo
         if given.rules.schemas == "json":
             config["responseJsonSchema"] = json_schema(schema, _PARAM)
         else:
-            config["responseSchema"] = openapi_schema(schema, _PARAM)
+            config["responseSchema"] = openapi_schema(schema, _PARAM, Weight(len(json.dumps(schema))))
     return None
 
 

@@ -8,6 +8,8 @@ from spl_provider_gemini.schemas import ANNOTATIONS, MAX_NODES, SILENT, describe
 
 _AS_THEY_ARE = ANNOTATIONS | {"type", "enum", "required", "additionalProperties", "$id", "$anchor", "propertyOrdering"}
 _LONGEST_CHAIN = 8
+_COPIED = 16
+"""Properties that are copied in the time of a schema."""
 _MAPS = {"properties": "properties", "$defs": "$defs", "definitions": "$defs"}
 _HOLDING = frozenset({*_MAPS, "items", "anyOf", "oneOf", "prefixItems"})
 
@@ -76,6 +78,9 @@ class _Conversion:
         """Several schemas that hold together are one."""
         converted = [self.schema(part) for part in parts if isinstance(part, dict)]
         for part in converted:
+            self._nodes += (len(part.get("properties") or ()) + len(out.get("properties") or ())) // _COPIED
+            if self._nodes > MAX_NODES:
+                raise too_large(self._param)
             if "$ref" in part and len(converted) > 1:
                 raise InvalidRequest(
                     f"{self._param}: allOf with a $ref beside other schemas is not supported with this model.",

@@ -34,6 +34,8 @@ class Conversation:
         self._given = given
         self._names = names
         self._waiting: list[Waiting] = []
+        #: Id → those of them that have no result, the first one last.
+        self._unanswered: dict[str, list[Waiting]] = {}
         #: The text that stands before all turns.
         self.system: list[Json] = []
         self.turns: list[Json] = []
@@ -103,6 +105,8 @@ class Conversation:
                 parts.append({"text": "", "thoughtSignature": signature})
         for at, call in enumerate(calls):
             parts.append(self._call(call, f"messages[{index}].tool_calls[{at}]"))
+        for waiting in reversed(self._waiting):
+            self._unanswered.setdefault(waiting.id, []).append(waiting)
         self._say("model", parts)
 
     def _call(self, call: Mapping[str, Any], place: str) -> Json:
@@ -123,15 +127,13 @@ class Conversation:
 
     def _result(self, message: Mapping[str, Any], index: int, place: str) -> None:
         """Puts a result to the first call of its id that has none."""
-        wanted = message["tool_call_id"]
-        for call in self._waiting:
-            if call.id == wanted and call.response is None:
-                break
-        else:
+        unanswered = self._unanswered.get(message["tool_call_id"])
+        if not unanswered:
             raise InvalidRequest(
                 f"messages[{index}] answers no tool call of the assistant message before it.",
                 param=f"messages[{index}].tool_call_id",
             )
+        call = unanswered.pop()
         content = message.get("content")
         if isinstance(content, list):
             parts = parts_of(content, place, self._given)
@@ -156,6 +158,7 @@ class Conversation:
                 after += call.beside
             parts.append({"functionResponse": answer})
         self._waiting = []
+        self._unanswered = {}
         self._say("user", parts + after)
 
 

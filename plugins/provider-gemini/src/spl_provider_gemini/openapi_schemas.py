@@ -5,15 +5,32 @@ References are inlined, each schema has one type, only strings are enumerated.
 
 from typing import Any
 
+import msgspec
+
 from gateway_core.errors import InvalidRequest
 from spl_provider_gemini.given import Json
-from spl_provider_gemini.schemas import ANNOTATIONS, MAX_NODES, SILENT, describe, merged, note, target, too_large
+from spl_provider_gemini.schemas import (
+    ANNOTATIONS,
+    MAX_NODES,
+    SILENT,
+    Weight,
+    describe,
+    merged,
+    note,
+    target,
+    too_large,
+)
 
 _DEEPEST = 2
 """How often a schema may stand inside itself before it is cut short."""
 
+_A_SCHEMA = 8
+"""The least that a schema weighs."""
+
 _MOST_INSIDE = 100
 """References inside each other."""
+
+_encode = msgspec.json.Encoder().encode
 
 _TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
 _FORMATS = {
@@ -25,10 +42,10 @@ _WORDS = frozenset({"title", "description", "default"})
 _ROOT_ONLY = frozenset({"$defs", "definitions"})
 
 
-def openapi_schema(schema: Json, param: str) -> Json:
+def openapi_schema(schema: Json, param: str, weight: Weight) -> Json:
     """The schema in the API's own dialect. Raises InvalidRequest where a reference leads nowhere, or too far."""
     try:
-        return _Conversion(schema, param).schema(schema, ())
+        return _Conversion(schema, param, weight).schema(schema, ())
     except RecursionError:
         raise too_large(param) from None
 
@@ -36,10 +53,15 @@ def openapi_schema(schema: Json, param: str) -> Json:
 class _Conversion:
     """One conversion: the root that references are of, and the number of its nodes."""
 
-    def __init__(self, root: Json, param: str) -> None:
+    def __init__(self, root: Json, param: str, weight: Weight) -> None:
         self._root = root
         self._param = param
+        self._weight = weight
         self._nodes = 0
+        #: Keyword and value, as it is in the root → the note of it: an inlined one is not written each time.
+        self._notes: dict[tuple[str, int], str] = {}
+        #: The same for the lengths of lists and objects.
+        self._lengths: dict[int, int] = {}
 
     def schema(self, schema: Any, inside: tuple[str, ...]) -> Json:
         """One schema and all in it; `inside`: the references that it is in."""
@@ -48,12 +70,14 @@ class _Conversion:
             raise too_large(self._param)
         if not isinstance(schema, dict):
             return {"type": "STRING"}  # true: anything
+        self._weigh(_A_SCHEMA + len(schema))
         if "$ref" in schema:
             schema, inside = self._followed(schema, inside)
         if isinstance(parts := schema.get("allOf"), list):
             together: Json = {name: value for name, value in schema.items() if name != "allOf"}
             for part in parts:
                 found, inside = self._followed(part, inside)
+                self._weigh(_size(found) + _size(together))
                 together = merged(found, together)
             return self.schema(together, inside)
         for name in ("anyOf", "oneOf"):
@@ -75,8 +99,10 @@ class _Conversion:
             if inside.count(ref) >= _DEEPEST:
                 words: Json = {name: value for name, value in {**found, **own}.items() if name in _WORDS}
                 kind = found.get("type")
+                self._weigh(sum(map(self._length, words.values())))
                 return {**words, "type": kind if isinstance(kind, str) else "object"}, inside
             inside = (*inside, ref)
+            self._weigh(len(found) + len(own))
             schema = {**found, **own}
         return (schema if isinstance(schema, dict) else {}), inside
 
@@ -85,6 +111,7 @@ class _Conversion:
         words: Json = {key: value for key, value in schema.items() if key in _WORDS}
         beside: Json = {key: value for key, value in schema.items() if key != name and key not in _WORDS | _ROOT_ONLY}
         real = [one for one in choices if not _is_null(one)]
+        self._weigh(len(real) * _size(beside) + sum(map(self._length, words.values())))
         nullable: Json = {"nullable": True} if len(real) < len(choices) else {}
         if not real:
             return {"type": "STRING", "nullable": True, **words}
@@ -103,8 +130,9 @@ class _Conversion:
         return {"anyOf": converted, **nullable}
 
     def _several_types(self, schema: Json, inside: tuple[str, ...]) -> Json:
-        types = [kind for kind in schema["type"] if kind != "null"]
-        nullable: Json = {"nullable": True} if len(types) < len(schema["type"]) else {}
+        given = list(dict.fromkeys(kind for kind in schema["type"] if isinstance(kind, str)))
+        types = [kind for kind in given if kind in _TYPES]
+        nullable: Json = {"nullable": True} if "null" in given else {}
         if not types:
             return {**self._plain({**schema, "type": "string"}, inside), **nullable}
         if len(types) == 1:
@@ -124,10 +152,13 @@ class _Conversion:
         for name, value in schema.items():
             if name in ANNOTATIONS and (name != "format" or _known_format(kind, value)):
                 out[name] = value
+                self._weigh(self._length(value))
             elif name not in SILENT:
-                notes.append(note(name, value))
+                notes.append(self._note(name, value))
         if isinstance(values, list):
-            _enumerate(out, kind, values, notes)
+            self._weigh(sum(len(value) if isinstance(value, str) else 1 for value in values))
+            if rest := _enumerate(out, kind, values):
+                notes.append(self._note("enum", rest, schema.get("const", values)))
         if kind == "object":
             self._object(out, schema, inside)
         elif kind == "array":
@@ -142,9 +173,10 @@ class _Conversion:
             return
         out["properties"] = {name: self.schema(child, inside) for name, child in properties.items()}
         required = schema.get("required")
-        if isinstance(required, list) and (
-            there := [name for name in required if isinstance(name, str) and name in properties]
-        ):
+        if not isinstance(required, list):
+            return
+        self._weigh(len(required))
+        if there := [name for name in required if isinstance(name, str) and name in properties]:
             out["required"] = there
 
     def _array(self, out: Json, schema: Json, inside: tuple[str, ...], notes: list[str]) -> None:
@@ -156,28 +188,54 @@ class _Conversion:
             distinct: list[Json] = []
             for place in places:
                 one = self.schema(place, inside)
+                self._weigh(len(distinct))
                 if one not in distinct:
                     distinct.append(one)
             out["items"] = distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
         else:
             out["items"] = {"type": "STRING"}
         if places:
-            notes.append(note("prefixItems", places))
+            notes.append(self._note("prefixItems", places))
+
+    def _note(self, name: str, value: Any, of: Any = None) -> str:
+        """`of`: what it is made of, where `value` is not itself in the root."""
+        key = (name, id(value if of is None else of))
+        if key not in self._notes:
+            self._notes[key] = note(name, value)
+        self._weigh(len(self._notes[key]))
+        return self._notes[key]
+
+    def _length(self, value: Any) -> int:
+        """The characters of an annotation."""
+        if not isinstance(value, list | dict):
+            return len(value) if isinstance(value, str) else 1
+        if id(value) not in self._lengths:
+            self._lengths[id(value)] = len(_encode(value))
+        return self._lengths[id(value)]
+
+    def _weigh(self, more: int) -> None:
+        self._weight.add(more, self._param)
+
+
+def _size(schema: Json) -> int:
+    """The steps of putting a schema together with another one."""
+    inner = (schema.get("properties"), schema.get("required"))
+    return len(schema) + sum(len(each) for each in inner if isinstance(each, list | dict))
 
 
 def _known_format(kind: str, value: Any) -> bool:
     return isinstance(value, str) and value in _FORMATS.get(kind, ())
 
 
-def _enumerate(out: Json, kind: str, values: list[Any], notes: list[str]) -> None:
-    """Only strings can be listed; other values are told of."""
+def _enumerate(out: Json, kind: str, values: list[Any]) -> list[Any]:
+    """Only strings can be listed; gives other values, to be told of."""
     if None in values:
         out["nullable"] = True
         values = [value for value in values if value is not None]
     if kind == "string" and values and all(isinstance(value, str) and value for value in values):
         out["enum"] = values
-    elif values:
-        notes.append(note("enum", values))
+        return []
+    return values
 
 
 def _is_null(schema: Any) -> bool:

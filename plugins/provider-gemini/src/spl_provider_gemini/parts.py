@@ -13,6 +13,8 @@ IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "imag
 DOCUMENTS = IMAGES | {"application/pdf", "text/plain"}
 _AUDIO = {"wav": "audio/wav", "mp3": "audio/mp3", "aac": "audio/aac", "flac": "audio/flac", "ogg": "audio/ogg"}
 _BY_NAME = {"pdf": "application/pdf", "txt": "text/plain", "png": "image/png", "jpg": "image/jpeg"}
+_MOST_ESCAPES = 10_000
+"""Bytes of a data URL that are written as %XX: each is an object of its own for a moment."""
 _SAME = {"image/jpg": "image/jpeg"}
 
 
@@ -120,6 +122,10 @@ def _from_data_url(url: str, place: str) -> Json:
     if not comma or not data or "/" not in kind:
         raise InvalidRequest(f"{place} is no data URL with a type and data.", param=place)
     if "base64" not in parameters:
+        if data.count("%") > _MOST_ESCAPES:
+            raise InvalidRequest(
+                f"{place} must be base64: it has more than {_MOST_ESCAPES} escapes in it.", param=place
+            )
         data = base64.b64encode(unquote_to_bytes(data)).decode()
     return _inline(kind.lower(), data)
 

@@ -1,6 +1,8 @@
 """The provider: one HTTP request a call, plain or streamed, and what has to be had and kept around it."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route
@@ -15,6 +17,9 @@ from spl_provider_gemini.request import encode_request
 from spl_provider_gemini.rules import ModelRules, rules_of
 from spl_provider_gemini.settings import GeminiSettings, address, endpoint, headers
 from spl_provider_gemini.stream import StreamDecoder
+
+_LARGE = 128 * 1024
+"""Requests of more bytes are converted in a thread."""
 
 
 class GeminiProvider:
@@ -61,7 +66,9 @@ class GeminiProvider:
     ) -> tuple[UpstreamResponse, Mapping[str, str]]:
         """Sends it; an answer other than 200 is raised as the fault that it is."""
         given = await self._given(request, route.model)
-        body, renamed = encode_request(request, given, output_limit)
+        conversion = partial(encode_request, request, given, output_limit)
+        # A large one takes longer than other calls may wait.
+        body, renamed = conversion() if request.size <= _LARGE else await asyncio.to_thread(conversion)
         response = await self._upstream.send(
             UpstreamRequest(
                 url=address(self._base, route.model, stream=stream),

@@ -13,6 +13,7 @@ MAX_NODES = 5_000
 """Schemas inside one schema, references inlined: more would be a bomb."""
 
 _LONGEST_NOTE = 300
+_LEAST_WEIGHT = 100_000
 
 ANNOTATIONS = frozenset(
     {
@@ -65,7 +66,8 @@ def merged(one: Json, other: Json) -> Json:
     if isinstance(a := one.get("properties"), dict) and isinstance(b := other.get("properties"), dict):
         out["properties"] = {**a, **b}
     if isinstance(a := one.get("required"), list) and isinstance(b := other.get("required"), list):
-        out["required"] = [*a, *(name for name in b if name not in a)]
+        known = {name for name in a if isinstance(name, str)}
+        out["required"] = [*a, *(name for name in b if not isinstance(name, str) or name not in known)]
     return out
 
 
@@ -78,6 +80,21 @@ def describe(out: Json, notes: list[str]) -> None:
 def note(name: str, value: Any) -> str:
     """A keyword that cannot be sent, in words."""
     return f"({name}: {json.dumps(value, ensure_ascii=False)[:_LONGEST_NOTE]})"
+
+
+class Weight:
+    """What the schemas of a request may become: a reference is written in place of what it names, and a few of them
+    could name the same over and over. Counted in characters, and in steps where one takes as long."""
+
+    def __init__(self, written: int) -> None:
+        """`written`: the bytes that the client has them in."""
+        self._left = _LEAST_WEIGHT + 2 * written
+
+    def add(self, more: int, param: str) -> None:
+        """Raises InvalidRequest where it is too much."""
+        self._left -= more
+        if self._left < 0:
+            raise too_large(param)
 
 
 def too_large(param: str) -> InvalidRequest:

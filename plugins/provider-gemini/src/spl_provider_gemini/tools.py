@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from gateway_core.errors import InvalidRequest
 from spl_provider_gemini.given import Given, Json
 from spl_provider_gemini.json_schemas import json_schema
 from spl_provider_gemini.names import Names
 from spl_provider_gemini.openapi_schemas import openapi_schema
-from spl_provider_gemini.schemas import describe, note, says_nothing
+from spl_provider_gemini.schemas import Weight, describe, note, says_nothing
+
+_encode = msgspec.json.Encoder().encode
 
 
 def add_tools(out: Json, body: Mapping[str, Any], given: Given, names: Names) -> bool:
@@ -21,7 +25,9 @@ def add_tools(out: Json, body: Mapping[str, Any], given: Given, names: Names) ->
     tools = body.get("tools")
     if not tools:
         return False
-    declared = [_declaration(tool, index, given, names) for index, tool in enumerate(tools)]
+    # Counted for all of them together.
+    weight = Weight(len(_encode(tools)) if given.rules.schemas == "openapi" else 0)
+    declared = [_declaration(tool, index, given, names, weight) for index, tool in enumerate(tools)]
     config, allowed = _choice(body.get("tool_choice"), {one["name"] for one in declared}, names)
     if allowed is not None:
         declared = [one for one in declared if one["name"] in allowed]
@@ -31,7 +37,7 @@ def add_tools(out: Json, body: Mapping[str, Any], given: Given, names: Names) ->
     return True
 
 
-def _declaration(tool: Mapping[str, Any], index: int, given: Given, names: Names) -> Json:
+def _declaration(tool: Mapping[str, Any], index: int, given: Given, names: Names, weight: Weight) -> Json:
     function = tool.get("function")
     if function is None:
         raise InvalidRequest(
@@ -49,7 +55,7 @@ def _declaration(tool: Mapping[str, Any], index: int, given: Given, names: Names
             # Arguments are an object, whatever else the schema says of them.
             declared["parametersJsonSchema"] = {**json_schema(parameters, param), "type": "object"}
         else:
-            schema = openapi_schema(parameters, param)
+            schema = openapi_schema(parameters, param, weight)
             if schema.get("properties"):
                 declared["parameters"] = schema
             else:  # e.g. a choice of several objects: the API wants one with properties
