@@ -108,6 +108,10 @@ class EventChunks:
         `drained` is waited for. Returns at the provider's own end, and raises as an iterator would."""
         reader = self._reader
         self._give = give
+        if self._fault is not None:  # it came with what was waited for
+            raise self._fault
+        if self._ended:
+            return
         while True:
             ended = reader.finished or await self._response.pour(self._take)
             if self._held is not None:
