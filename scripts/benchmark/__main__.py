@@ -6,6 +6,7 @@ percentiles move with whatever else the machine does.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ TARGETS = ("floor", "relay", *OPTIONS)
 
 def main() -> int:
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))  # what was started ends, too
     try:
         with tempfile.TemporaryDirectory(prefix="spl-bench-") as folder:
             # Their own files go where the bench's are: whoever tidies the common folder would end the run.

@@ -4,6 +4,7 @@ LiteLLM comes from its Python package, Portkey from its Node package. Neither is
 in the user's cache, or where --peer-dir says, and can be removed at any time.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +23,9 @@ model_list:
 litellm_settings: {{telemetry: false}}
 general_settings: {{master_key: sk-bench}}
 """
+
+# Of the servers that its package accepts, later ones answer every stream with 500.
+PORTKEY = {"dependencies": {"@portkey-ai/gateway": "^1.15.2"}, "overrides": {"@hono/node-server": "1.3.3"}}
 
 
 def default_folder() -> Path:
@@ -66,8 +70,8 @@ def portkey(upstream_port: int, folder: Path, installed: Path) -> Target:
     server = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     if not server.exists():
         home.mkdir(parents=True, exist_ok=True)
-        npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(home), "@portkey-ai/gateway"]
-        _run("portkey", npm)
+        (home / "package.json").write_text(json.dumps(PORTKEY))
+        _run("portkey", ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(home)])
     port = free_port()
     headers = ("x-portkey-provider: openai", f"x-portkey-custom-host: http://127.0.0.1:{upstream_port}/v1")
     command = ["node", str(server), f"--port={port}", "--headless"]

@@ -104,7 +104,7 @@ def streams(folder: Path) -> Points:
             with upstream(folder, max(10, size / EVENTS_A_SECOND * 1000), "endless") as behind:
                 target = bare(name, behind.port) if name == "floor" else _fresh_gateway(behind.port, folder)
                 with serving([target], folder) as pids:
-                    found, memory = _held(Turn(target, pids[name], behind, 10, 0), size)
+                    found, memory = _held(Turn(target, pids[name], behind, 8, 0), size)
                     os.kill(behind.pid, signal.SIGTERM)  # the floor reads its upstream to the end, whoever has left
             points[name][size] = found
             points[f"{name}, MB"][size] = memory
@@ -118,15 +118,22 @@ def _fresh_gateway(port: int, folder: Path) -> Target:
 
 
 def _held(turn: Turn, size: int) -> tuple[float, float]:
-    """CPU µs an event, and megabytes, with so many streams open."""
+    """CPU µs an event beyond what the process takes when nobody asks it, and megabytes, with so many streams open."""
     with Crowd(turn.target.port, turn.asked().raw(True, True)) as crowd:
+        idle = _cpu_a_second(turn, crowd)[0]
         opened = crowd.open(size)
         if opened != size:
             raise Missing(f"{turn.target.name}: {opened} of {size} streams began")
         crowd.watch(1)
-        before = cpu_s(turn.pid)
-        events = crowd.watch(turn.seconds)
-        return (cpu_s(turn.pid) - before) / events * 1e6, memory_mb(turn.pid)
+        busy, events = _cpu_a_second(turn, crowd)
+        return (busy - idle) * turn.seconds / events * 1e6, memory_mb(turn.pid)
+
+
+def _cpu_a_second(turn: Turn, crowd: Crowd) -> tuple[float, int]:
+    """CPU seconds a second, and the events of the whole time."""
+    before = cpu_s(turn.pid)
+    events = crowd.watch(turn.seconds)
+    return (cpu_s(turn.pid) - before) / turn.seconds, events
 
 
 def ledger(folder: Path) -> Points:
