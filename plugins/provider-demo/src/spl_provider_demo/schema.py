@@ -1,7 +1,10 @@
 """An instance of a JSON schema, always the same one for the same schema."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
+
+import msgspec
 
 # Beyond these only what is required is made, and null or nothing where that is allowed …
 _ROOMY_DEPTH = 4
@@ -9,6 +12,10 @@ _ROOMY_NODES = 1_000
 # … and beyond these nothing: the schema may have no finite instance.
 _MOST_DEPTH = 64
 _MOST_NODES = 4_000
+_MOST_WORK = 100_000
+"""Steps of looking at the schema, and characters of what is made: references can name the same over and over."""
+_MOST_INSIDE = 16
+"""Schemas that hold together, inside each other."""
 _FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -24,6 +31,8 @@ _FORMATS = {
 
 Schema = Mapping[str, Any]
 
+_encode = msgspec.json.Encoder().encode
+
 
 def instance(schema: Schema) -> Any:
     """A value that fits the schema, within what can be told without solving it (patterns are not looked at)."""
@@ -36,17 +45,21 @@ class _Maker:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._nodes = 0
+        self._work = 0
+        #: What is found twice is not looked for twice: references, and the sizes of values.
+        self._targets: dict[str, Any] = {}
+        self._sizes: dict[int, int] = {}
 
     def make(self, schema: Any, name: str, depth: int) -> Any:
         """A value for one place; `name` is what strings are made of."""
         self._nodes += 1
-        schema = self._resolved(schema, tight=self._tight(depth))
+        schema = self._resolved(schema, 0, tight=self._tight(depth))
         for key in ("const", "default"):
             if key in schema:
-                return schema[key]
+                return self._given(schema[key])
         for key in ("enum", "examples"):
             if options := _list(schema.get(key)):
-                return options[0]
+                return self._given(options[0])
         kind = _kind(schema, tight=self._tight(depth))
         if kind == "object":
             return self._object(schema, depth)
@@ -56,47 +69,67 @@ class _Maker:
             return _number(schema, whole=kind == "integer")
         if kind == "boolean":
             return True
-        return None if kind == "null" else _text(schema, name)
+        return None if kind == "null" else self._given(_text(schema, name))
+
+    def _given(self, value: Any) -> Any:
+        """A value that stands in the schema; null where there is no room left."""
+        if isinstance(value, list | dict):
+            if id(value) not in self._sizes:
+                self._sizes[id(value)] = len(_encode(value))
+            self._work += self._sizes[id(value)]
+        elif isinstance(value, str):
+            self._work += len(value)
+        return value if self._work <= _MOST_WORK else None
 
     def _tight(self, depth: int) -> bool:
         return depth >= _ROOMY_DEPTH or self._nodes >= _ROOMY_NODES
 
     def _full(self, depth: int) -> bool:
-        return depth >= _MOST_DEPTH or self._nodes >= _MOST_NODES
+        return depth >= _MOST_DEPTH or self._nodes >= _MOST_NODES or self._work >= _MOST_WORK
 
-    def _resolved(self, schema: Any, *, tight: bool) -> Schema:
-        """The schema with its references followed and one alternative chosen."""
+    def _resolved(self, schema: Any, inside: int, *, tight: bool) -> Schema:
+        """The schema with its references followed and one alternative chosen; `inside` so many that hold together."""
         for _ in range(_MOST_DEPTH):
-            if not isinstance(schema, dict):
+            if not isinstance(schema, dict) or self._work >= _MOST_WORK:
                 return {}
+            self._work += len(schema)
             if isinstance(schema.get("$ref"), str):
                 schema = self._target(schema["$ref"])
             elif options := _list(schema.get("anyOf")) or _list(schema.get("oneOf")):
+                self._work += len(options)
                 rest = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
                 schema = {**rest, **_preferred(options, tight=tight)}
             elif parts := _list(schema.get("allOf")):
-                schema = self._merged({k: v for k, v in schema.items() if k != "allOf"}, parts, tight=tight)
+                schema = self._merged({k: v for k, v in schema.items() if k != "allOf"}, parts, inside, tight=tight)
             else:
                 return schema
         return {}
 
-    def _merged(self, base: dict[str, Any], parts: list[Any], *, tight: bool) -> dict[str, Any]:
-        for part in parts:
-            resolved = self._resolved(part, tight=tight)
+    def _merged(self, base: dict[str, Any], parts: list[Any], inside: int, *, tight: bool) -> dict[str, Any]:
+        for part in parts if inside < _MOST_INSIDE else ():
+            resolved = self._resolved(part, inside + 1, tight=tight)
+            self._work += 1 + sum(len(_dict(one.get("properties"))) for one in (base, resolved))
+            self._work += sum(len(_list(one.get("required"))) for one in (base, resolved))
+            if self._work >= _MOST_WORK:
+                break
             properties = {**_dict(base.get("properties")), **_dict(resolved.get("properties"))}
             required = [*_list(base.get("required")), *_list(resolved.get("required"))]
             base = {**base, **resolved, "properties": properties, "required": required}
         return base
 
     def _target(self, reference: str) -> Any:
+        if reference in self._targets:
+            return self._targets[reference]
         node: Any = self._root
         for step in reference.removeprefix("#").strip("/").split("/"):
             if step:
                 node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
+        self._targets[reference] = node
         return node
 
     def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
-        required = _list(schema.get("required"))
+        required = {name for name in _list(schema.get("required")) if isinstance(name, str)}
+        self._work += len(required)
         result: dict[str, Any] = {}
         for name, child in _dict(schema.get("properties")).items():
             if self._full(depth):
@@ -166,7 +199,8 @@ def _number(schema: Schema, *, whole: bool) -> float:
     if (below := bound("exclusiveMaximum")) is not None and value >= below:
         value = below - 1
     if step := bound("multipleOf"):
-        value = -(-value // step) * step
+        stepped = -(-value // step) * step
+        value = stepped if isfinite(stepped) else value
     return int(value) if whole else value
 
 
