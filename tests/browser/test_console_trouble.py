@@ -72,3 +72,30 @@ def test_a_stream_that_breaks_off_is_said(failing: Any, looked_at: Page) -> None
     failing.served.process.kill()
     expect(looked_at.locator("#state")).to_contain_text("broke off")
     expect(looked_at.locator("#answer")).to_contain_text("gateway relays")
+
+
+def test_a_live_part_says_how_old_it_is(failing: Any, looked_at: Page, shot: Any) -> None:
+    """When nobody answers any more what is shown stays, and the page says so; when somebody does again, it goes on."""
+    looked_at.goto(failing.url + "/providers")
+    expect(looked_at.locator("#live table")).to_be_visible()
+    expect(looked_at.locator("#as-of")).to_be_hidden()
+    failing.served.stop()
+    expect(looked_at.locator("#as-of")).to_contain_text("does not answer", timeout=15_000)
+    expect(looked_at.locator("#live table")).to_be_visible()
+    shot(looked_at, "providers-gone")
+
+
+def test_a_slow_live_part_is_asked_for_once(failing: Any, looked_at: Page) -> None:
+    """No request is sent while another waits, and the page comes back by itself."""
+    looked_at.goto(failing.url + "/errors")
+    asked: list[str] = []
+    looked_at.on("request", lambda request: asked.append(request.url) if request.url.endswith("/now") else None)
+    os.kill(failing.served.process.pid, signal.SIGSTOP)
+    try:
+        expect(looked_at.locator(".htmx-request")).to_have_count(1, timeout=15_000)
+        looked_at.wait_for_timeout(6000)
+        assert len(asked) == 1
+    finally:
+        os.kill(failing.served.process.pid, signal.SIGCONT)
+    expect(looked_at.locator(".htmx-request")).to_have_count(0, timeout=15_000)
+    expect(looked_at.locator("#as-of")).to_be_hidden()

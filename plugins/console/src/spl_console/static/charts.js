@@ -41,12 +41,13 @@ function draw(figure) {
       { ...axis, space: 70, size: 32, gap: 9, values: (_, ticks) => ticks.map((tick) => dayFormat.format(tick * 1000)), incrs: [86400, 172800, 604800, 1209600, 2592000] },
       { ...axis, size: 56, space: 36, grid: { show: true, stroke: line, width: 1 }, values: (_, ticks) => ticks.map(format) },
     ],
+    // Until somebody points at a day the legend tells of the last one.
+    hooks: { ready: [(plot) => { plot.setLegend({ idx: days.length - 1 }); }] },
     legend: { live: true, markers: { width: 0, fill: (_, place) => colour(colours[place - 1]) } },
     series: [{ label: "Day", value: (_, at) => (at === null ? "–" : dayFormat.format(at * 1000)) }, ...series],
   };
   figure.querySelector(".uplot")?.remove();
-  // Until somebody points at a day it tells of the last one.
-  new uPlot(options, [days, ...sums], figure).setLegend({ idx: days.length - 1 });
+  new uPlot(options, [days, ...sums], figure);
 }
 
 const charts = document.querySelector(".charts");
