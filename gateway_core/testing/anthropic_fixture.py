@@ -13,11 +13,6 @@ KEY = "sk-ant-upstream-test"
 class AnthropicHandle(ScriptedHandle):
     """The running upstream; its scripts are `anthropic_script.AnthropicScript`s."""
 
-    @property
-    def base_url(self) -> str:
-        """As a provider's `base_url` takes it."""
-        return f"http://127.0.0.1:{self.port}"
-
 
 @contextmanager
 def anthropic_running() -> Iterator[AnthropicHandle]:

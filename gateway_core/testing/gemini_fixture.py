@@ -13,11 +13,6 @@ KEY = "AIza-upstream-test"
 class GeminiHandle(ScriptedHandle):
     """The running upstream; its scripts are `gemini_script.GeminiScript`s."""
 
-    @property
-    def base_url(self) -> str:
-        """As a provider's `base_url` takes it."""
-        return f"http://127.0.0.1:{self.port}"
-
 
 @contextmanager
 def gemini_running() -> Iterator[GeminiHandle]:

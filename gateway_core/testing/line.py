@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx2
 
-from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.server import PATIENCE, ServedGateway, serving
+from gateway_core.testing.upstream_handle import ScriptedHandle
 
 CONFIG = """
 [server]
@@ -24,13 +24,16 @@ breaker_failures = 0
 {upstream}
 
 [providers.strict]
-plugin = "provider-openai"
+plugin = "{plugin}"
 base_url = "{base_url}"
 api_key = "env:STRICT_KEY"
 
 [models.priced]
-routes = [{{ provider = "strict", model = "priced" }}]
-price = {{ input = "1.00", output = "10.00" }}
+routes = [{{ provider = "strict", model = "{model}" }}]
+{priced}
+"""
+PRICED = """
+price = { input = "1.00", output = "10.00" }
 max_output_tokens = 1000
 overhead_tokens = 0
 tokenizer = "o200k_base"
@@ -41,7 +44,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 class Line:
     """A gateway in front of the strict upstream, and a client with its first key."""
 
-    def __init__(self, gateway: ServedGateway, upstream: UpstreamHandle, http: httpx2.Client) -> None:
+    def __init__(self, gateway: ServedGateway, upstream: ScriptedHandle, http: httpx2.Client) -> None:
         self.gateway = gateway
         self.upstream = upstream
         self.http = http
@@ -101,8 +104,11 @@ class Line:
 @contextmanager
 def line(
     home: Path,
-    upstream: UpstreamHandle,
+    upstream: ScriptedHandle,
     *,
+    plugin: str = "provider-openai",
+    model: str = "priced",
+    priced: str = PRICED,
     more: str = "",
     client: str = "native",
     upstream_settings: str = "",
@@ -110,8 +116,19 @@ def line(
     env: Mapping[str, str] | None = None,
     key: str | None = None,
 ) -> Iterator[Line]:
-    """Serves `home` while the block lasts; `more` is TOML of the test's own, `key` one of an earlier start."""
-    config = CONFIG.format(base_url=upstream.base_url, client=client, upstream=upstream_settings, server=server)
+    """Serves `home` while the block lasts; `more` is TOML of the test's own, `key` one of an earlier start.
+
+    `model` is its name at the upstream, `priced` what the gateway is told of it.
+    """
+    config = CONFIG.format(
+        plugin=plugin,
+        model=model,
+        priced=priced,
+        base_url=upstream.base_url,
+        client=client,
+        upstream=upstream_settings,
+        server=server,
+    )
     with serving(home, config=config + more, env={"STRICT_KEY": upstream.key, **(env or {})}) as gateway:
         key = key or gateway.key
         with httpx2.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE) as http:

@@ -13,10 +13,7 @@ KEY = "sk-upstream-test"
 class UpstreamHandle(ScriptedHandle):
     """The running upstream; its scripts are `openai_script.Script`s."""
 
-    @property
-    def base_url(self) -> str:
-        """As a provider's `base_url` takes it."""
-        return f"http://127.0.0.1:{self.port}/v1"
+    path = "/v1"
 
 
 @contextmanager

@@ -45,16 +45,14 @@ def media() -> TableMedia:
     return TableMedia()
 
 
-def maker(
-    plugin: Any, api: ScriptedHandle, base_url: str, upstream: Upstream, memory: PlainMemory, media: TableMedia
-) -> Make:
+def maker(plugin: Any, api: ScriptedHandle, upstream: Upstream, memory: PlainMemory, media: TableMedia) -> Make:
     """For a plugin's class of one kind of provider, and the upstream that it is to ask."""
     kind: ProviderKind = plugin().register_providers()[0]
 
     def make(api_key: str | None = OURS, **settings: Any) -> Provider:
         key = api.key if api_key == OURS else api_key
         parts = ProviderParts("mine", key, upstream, media, memory)
-        built: Provider = kind.build(kind.settings(**{"base_url": base_url, **settings}), parts)
+        built: Provider = kind.build(kind.settings(**{"base_url": api.base_url, **settings}), parts)
         return built
 
     return make

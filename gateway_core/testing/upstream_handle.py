@@ -14,11 +14,19 @@ import pytest
 
 
 class ScriptedHandle:
-    """The running upstream: its scripts and its log. A wire's own handle adds where it is, as a provider takes it."""
+    """The running upstream: its scripts and its log."""
+
+    #: What a wire's `base_url` has behind host and port.
+    path = ""
 
     def __init__(self, port: int, key: str) -> None:
         self.port = port
         self.key = key
+
+    @property
+    def base_url(self) -> str:
+        """As a provider's `base_url` takes it."""
+        return f"http://127.0.0.1:{self.port}{self.path}"
 
     def script(self, model: str, **fields: Any) -> None:
         """Says how requests for a model are answered from now on; several calls make a queue (`times`)."""

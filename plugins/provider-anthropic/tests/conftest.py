@@ -22,7 +22,7 @@ __all__ = ["media", "memory", "upstream"]
 
 @pytest.fixture
 def make(anthropic_upstream: AnthropicHandle, upstream: Upstream, memory: PlainMemory, media: TableMedia) -> Make:
-    return maker(Plugin, anthropic_upstream, anthropic_upstream.base_url, upstream, memory, media)
+    return maker(Plugin, anthropic_upstream, upstream, memory, media)
 
 
 @pytest.fixture

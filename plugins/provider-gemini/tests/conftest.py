@@ -21,7 +21,7 @@ __all__ = ["media", "memory", "upstream"]
 
 @pytest.fixture
 def make(gemini_upstream: GeminiHandle, upstream: Upstream, memory: PlainMemory, media: TableMedia) -> Make:
-    return maker(Plugin, gemini_upstream, gemini_upstream.base_url, upstream, memory, media)
+    return maker(Plugin, gemini_upstream, upstream, memory, media)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ __all__ = ["media", "memory", "upstream"]
 
 @pytest.fixture
 def make(openai_upstream: UpstreamHandle, upstream: Upstream, memory: PlainMemory, media: TableMedia) -> Make:
-    return maker(Plugin, openai_upstream, openai_upstream.base_url, upstream, memory, media)
+    return maker(Plugin, openai_upstream, upstream, memory, media)
 
 
 @pytest.fixture
