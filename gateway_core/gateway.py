@@ -101,38 +101,13 @@ class Gateway:
             clock=clock,
             log=logging.getLogger("spl"),
         )
-        settler = Settler(store, self.dispatch, self.tokens, clock)
-        self.settler = settler
+        self.settler = settler = Settler(store, self.dispatch, self.tokens, clock)
         self.idempotency = Idempotency(store, settler, Seal(keyring), self.config.idempotency, clock)
         bound = self.config.limits.loss_usd_per_day
         self.losses = Losses(store, None if bound == UNLIMITED else parse_usd(bound), clock)
         self.live = LiveStreams(store, self.dispatch, clock, self.config.server.keep_alive_seconds)
         self.health = Health(self.config.upstream, models, clock)
-        counter = UsageCounter(self.tokens)
-        gates = Gates(
-            dispatch=self.dispatch,
-            store=store,
-            limiter=limiter,
-            settler=settler,
-            counter=counter,
-            models=models,
-            losses=self.losses,
-            clock=clock,
-            managed=self.config.server.managed,
-        )
-        self.pipeline = Pipeline(
-            gates=gates,
-            store=store,
-            limiter=limiter,
-            settler=settler,
-            attempts=Attempts(providers, self.config.upstream.retries, self.health),
-            counter=counter,
-            live=self.live,
-            outbox=self.outbox,
-            idempotency=self.idempotency,
-            losses=self.losses,
-            clock=clock,
-        )
+        self.pipeline = self._line()
         #: The plugins' endpoints.
         self.endpoints = plugins.endpoints(self.services)
         self.app: App = build_app(self)
@@ -141,6 +116,34 @@ class Gateway:
     def assemble(cls, config: LoadedConfig, home: Home, *, clock: Clock | None = None) -> "Gateway":
         """Builds a gateway from a checked configuration. Raises ConfigError and PluginError."""
         return cls(config, home, load(config), clock or SystemClock())
+
+    def _line(self) -> Pipeline:
+        """What every call goes through."""
+        services, counter = self.services, UsageCounter(self.tokens)
+        gates = Gates(
+            dispatch=self.dispatch,
+            store=services.store,
+            limiter=services.limiter,
+            settler=self.settler,
+            counter=counter,
+            models=services.models,
+            losses=self.losses,
+            clock=services.clock,
+            managed=self.config.server.managed,
+        )
+        return Pipeline(
+            gates=gates,
+            store=services.store,
+            limiter=services.limiter,
+            settler=self.settler,
+            attempts=Attempts(services.providers, self.config.upstream.retries, self.health),
+            counter=counter,
+            live=self.live,
+            outbox=self.outbox,
+            idempotency=self.idempotency,
+            losses=self.losses,
+            clock=services.clock,
+        )
 
     # ------------------------------------------------------------ start
 
