@@ -1,139 +1,19 @@
-"""Tools, sampling, forms, thinking and media as they reach the API. Every body here has passed the strict rules."""
+"""Sampling, forms and thinking as they reach the API. Every body here has passed the strict rules."""
 
 from typing import Any
 
 import pytest
 
 from gateway_core.errors import InvalidRequest
-from gateway_core.ports import MediaFile
-from gateway_core.testing.conversations import JPEG, PDF, PNG
 from gateway_core.testing.provider_suite import WEATHER
 
 Sent = Any
 OLD, MIDDLE, NEW = "gemini-2.0-flash", "gemini-2.5-flash", "gemini-3.8-flash"
-TIME = {"type": "function", "function": {"name": "get_time"}}
-
-
-def named(name: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name}}
 
 
 def config(body: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = body.get("generationConfig", {})
     return found
-
-
-# ---------------------------------------------------------------- tools
-
-
-@pytest.mark.parametrize("to", [OLD, MIDDLE, NEW])
-def test_T1_tools_arrive_with_name_description_and_schema(sent: Sent, to: str) -> None:
-    (tool,) = sent(to, tools=[WEATHER, TIME])["tools"]
-    weather, time = tool["functionDeclarations"]
-    assert (weather["name"], weather["description"]) == ("get_weather", "The weather in a city.")
-    assert time == {"name": "get_time"}
-    if to == OLD:
-        city = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]}
-        assert weather["parameters"] == city
-    else:
-        assert weather["parametersJsonSchema"] == WEATHER["function"]["parameters"]  # type: ignore[index]  # the suite's
-
-
-@pytest.mark.parametrize("to", [OLD, MIDDLE, NEW])
-@pytest.mark.parametrize(
-    "function",
-    [{}, {"parameters": None}, {"parameters": {}}, {"parameters": {"type": "object", "properties": {}}},
-     {"parameters": {"type": "object"}}, {"parameters": {"type": "object", "additionalProperties": False}}],
-)  # fmt: skip
-def test_T3_a_tool_without_parameters_has_none(sent: Sent, to: str, function: dict[str, Any]) -> None:
-    body = sent(to, tools=[{"type": "function", "function": {"name": "f", **function}}])
-    assert body["tools"] == [{"functionDeclarations": [{"name": "f"}]}]
-
-
-CHOICE = {"anyOf": [{"type": "object", "properties": {"a": {"type": "string"}}}, {"type": "object"}]}
-
-
-@pytest.mark.parametrize("parameters", [CHOICE, {"properties": {"a": {}}}, {"type": ["object", "null"], "anyOf": [{}]}])
-def test_T2_parameters_are_an_object_in_every_form(sent: Sent, parameters: dict[str, Any]) -> None:
-    for to in (OLD, MIDDLE, NEW):
-        tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}
-        (declared,) = sent(to, tools=[tool])["tools"][0]["functionDeclarations"]
-        if to == OLD and "properties" not in parameters:
-            assert "parameters" not in declared
-            assert "anyOf" in declared["description"]
-        else:
-            assert (declared.get("parameters") or declared["parametersJsonSchema"])["type"].lower() == "object"
-
-
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [
-        (None, None),
-        ("auto", None),
-        ("none", {"mode": "NONE"}),
-        ("required", {"mode": "ANY"}),
-        (named("get_time"), {"mode": "ANY", "allowedFunctionNames": ["get_time"]}),
-    ],
-)
-def test_T4_each_tool_choice_means_the_same(sent: Sent, choice: Any, expected: Any) -> None:
-    body = sent(tools=[WEATHER, TIME], tool_choice=choice)
-    assert body.get("toolConfig", {}).get("functionCallingConfig") == expected
-    assert len(body["tools"][0]["functionDeclarations"]) == 2
-
-
-@pytest.mark.parametrize("choice", ["auto", "none", "required", named("get_time")])
-@pytest.mark.parametrize("tools", [{}, {"tools": []}, {"tools": None}])
-def test_T4_without_tools_there_is_no_choice(sent: Sent, choice: Any, tools: dict[str, Any]) -> None:
-    body = sent(tool_choice=choice, parallel_tool_calls=False, **tools)
-    assert "toolConfig" not in body
-    assert "tools" not in body
-
-
-@pytest.mark.parametrize("mode", ["auto", "required"])
-def test_T4_allowed_tools_are_the_only_ones(sent: Sent, mode: str) -> None:
-    choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named("get_time")]}}
-    body = sent(tools=[WEATHER, TIME], tool_choice=choice)
-    declared = [one["name"] for one in body["tools"][0]["functionDeclarations"]]
-    if mode == "auto":
-        assert declared == ["get_time"]
-        assert "toolConfig" not in body
-    else:
-        assert declared == ["get_weather", "get_time"]
-        assert body["toolConfig"]["functionCallingConfig"] == {"mode": "ANY", "allowedFunctionNames": ["get_time"]}
-
-
-@pytest.mark.parametrize(
-    "choice",
-    [
-        named("other"),
-        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named("other")]}},
-        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
-        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{}, {"function": {}}, {"function": 5}]}},
-        {"type": "custom", "custom": {"name": "x"}},
-    ],
-)
-def test_T4_a_choice_of_what_is_not_there_is_refused(sent: Sent, choice: Any) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        sent(tools=[WEATHER], tool_choice=choice)
-    assert refused.value.param == "tool_choice"
-
-
-def test_T5_parallel_calls_cannot_be_forbidden_and_are_not_spoken_of(sent: Sent) -> None:
-    assert sent(tools=[WEATHER], parallel_tool_calls=False) == sent(tools=[WEATHER])
-
-
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
-        ({"tools": [WEATHER, {"type": "web_search"}]}, "tools[1].type"),
-        ({"web_search_options": {}}, "web_search_options"),
-    ],
-)
-def test_tools_of_other_kinds_are_refused(sent: Sent, fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        sent(**fields)
-    assert refused.value.param == param
 
 
 # ---------------------------------------------------------------- sampling
@@ -246,136 +126,8 @@ def test_O10_logprobs_are_asked_for(sent: Sent) -> None:
     assert refused.value.param == "logprobs"
 
 
-# ---------------------------------------------------------------- media
-
-
-def parts(sent: Sent, *content: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
-    body = sent(messages=[{"role": "user", "content": list(content)}], **more)
-    found: list[dict[str, Any]] = body["contents"][0]["parts"]
-    return found
-
-
-def image(url: str) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
-
-
-@pytest.mark.parametrize(
-    ("url", "kind", "data"),
-    [
-        (f"data:image/png;base64,{PNG}", "image/png", PNG),
-        (f"data:image/jpeg;base64,{JPEG}", "image/jpeg", JPEG),
-        (f"data:image/jpg;base64,{JPEG}", "image/jpeg", JPEG),
-        (f"data:IMAGE/WEBP;charset=x;base64,{PNG}", "image/webp", PNG),
-        ("data:image/png,%41%42%43", "image/png", "QUJD"),
-    ],
-)
-def test_V1_images_as_data_urls_arrive(sent: Sent, url: str, kind: str, data: str) -> None:
-    text = {"type": "text", "text": "What is it?"}
-    assert parts(sent, image(url), text) == [{"inlineData": {"mimeType": kind, "data": data}}, {"text": "What is it?"}]
-    assert parts(sent, {"type": "image_url", "image_url": url}) == [{"inlineData": {"mimeType": kind, "data": data}}]
-
-
-def test_V1_images_in_results_arrive(sent: Sent) -> None:
-    made = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
-    content = [{"type": "text", "text": "here"}, image(f"data:image/png;base64,{PNG}")]
-    messages = [
-        {"role": "user", "content": "Look"},
-        {"role": "assistant", "tool_calls": [made]},
-        {"role": "tool", "tool_call_id": "c1", "content": content},
-    ]
-    inline = {"inlineData": {"mimeType": "image/png", "data": PNG}}
-    response = {"name": "look", "response": {"output": "here"}}
-    new = sent(NEW, messages=messages)["contents"][-1]["parts"]
-    assert new == [{"functionResponse": {"id": "c1", **response, "parts": [inline]}}]
-    assert sent(MIDDLE, messages=messages)["contents"][-1]["parts"] == [{"functionResponse": response}, inline]
-
-
-@pytest.mark.parametrize(
-    ("part", "param"),
-    [
-        ({"type": "video_url", "video_url": {"url": "x"}}, ".type"),
-        (image("data:image/png;base64,"), ".image_url.url"),
-        (image("data:nonsense"), ".image_url.url"),
-        (image("ftp://example.com/a.png"), ".image_url.url"),
-        (image("gs://bucket/a.png"), ".image_url.url"),
-        ({"type": "image_url", "image_url": {"detail": "low"}}, ".image_url.url"),
-    ],
-)
-def test_V1_what_is_no_image_is_refused_and_named(sent: Sent, part: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        parts(sent, {"type": "text", "text": "x"}, part)
-    assert refused.value.param == f"messages[0].content[1]{param}"
-
-
-@pytest.mark.parametrize("role", ["system", "developer", "assistant"])
-def test_V1_images_where_only_text_can_stand_are_refused(sent: Sent, role: str) -> None:
-    with pytest.raises(InvalidRequest, match="only text") as refused:
-        sent(messages=[{"role": role, "content": [image(f"data:image/png;base64,{PNG}")]}])
-    assert refused.value.param == "messages[0].content[0].type"
-
-
-def test_V2_a_fetched_image_is_inlined(sent: Sent) -> None:
-    url = "https://images.example/a.png"
-    found = parts(sent, image(url), given={"media": {url: MediaFile("image/png", b"ABC")}})
-    assert found == [{"inlineData": {"mimeType": "image/png", "data": "QUJD"}}]
-
-
-def test_V2_what_google_fetches_itself_is_passed_on(sent: Sent) -> None:
-    url = "https://www.youtube.com/watch?v=x"
-    found = parts(sent, image(url), given={"google_fetches": ("https://www.youtube.com/",)})
-    assert found == [{"fileData": {"fileUri": url}}]
-
-
-@pytest.mark.parametrize(
-    ("file", "kind"),
-    [
-        ({"file_data": f"data:application/pdf;base64,{PDF}", "filename": "a.pdf"}, "application/pdf"),
-        ({"file_data": PDF, "filename": "a.pdf"}, "application/pdf"),
-        ({"file_data": PDF}, "application/pdf"),
-        ({"file_data": PDF, "filename": "a.TXT"}, "text/plain"),
-    ],
-)
-def test_V3_files_as_data_arrive(sent: Sent, file: dict[str, Any], kind: str) -> None:
-    assert parts(sent, {"type": "file", "file": file}) == [{"inlineData": {"mimeType": kind, "data": PDF}}]
-
-
-@pytest.mark.parametrize(
-    ("file", "param"),
-    [
-        ({"file_id": "file-1"}, "file_id"),
-        ({}, "file_data"),
-        ({"file_data": ""}, "file_data"),
-        ({"file_data": 5}, "file_data"),
-    ],
-)
-def test_V3_a_files_id_is_refused(sent: Sent, file: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        parts(sent, {"type": "file", "file": file})
-    assert refused.value.param == f"messages[0].content[0].file.{param}"
-
-
-@pytest.mark.parametrize(("kind", "mime"), [("wav", "audio/wav"), ("mp3", "audio/mp3")])
-def test_V4_audio_arrives(sent: Sent, kind: str, mime: str) -> None:
-    audio = {"type": "input_audio", "input_audio": {"data": "QUJD", "format": kind}}
-    assert parts(sent, audio) == [{"inlineData": {"mimeType": mime, "data": "QUJD"}}]
-
-
-@pytest.mark.parametrize(
-    "audio", [{"data": "QUJD", "format": "midi"}, {"format": "wav"}, {"data": 5, "format": "wav"}, {}]
-)
-def test_V4_what_is_no_audio_is_refused(sent: Sent, audio: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        parts(sent, {"type": "input_audio", "input_audio": audio})
-    assert (refused.value.param or "").startswith("messages[0].content[0].input_audio.")
-
-
-def test_V4_audio_as_an_answer_is_refused(sent: Sent) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        sent(modalities=["text", "audio"])
-    assert refused.value.param == "modalities"
-
-
 # ---------------------------------------------------------------- forms
+
 
 SCHEMA = {
     "type": "object",
@@ -437,6 +189,7 @@ def test_F1_a_form_that_nobody_knows_is_refused(sent: Sent) -> None:
 
 
 # ---------------------------------------------------------------- thinking
+
 
 BUDGETED = ["gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-flash-preview-09-2025"]
 LEVELLED = [
