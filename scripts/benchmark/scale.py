@@ -138,7 +138,7 @@ def _cpu_a_second(turn: Turn, crowd: Crowd) -> tuple[float, int]:
 
 def ledger(folder: Path) -> Points:
     """From an empty ledger to ten million rows, each with its record, of ten thousand accounts."""
-    points: Points = {"gateway": {}, "start, s": {}, "MB": {}}
+    points: Points = {"gateway": {}, "floor": {}, "start, s": {}, "MB": {}}
     have = 0
     with upstream(folder) as behind:
         target = gateway("gateway", behind.port, folder, ROOMY)
@@ -157,7 +157,7 @@ def ledger(folder: Path) -> Points:
 
 def keys(folder: Path) -> Points:
     """From one key to a million: calls with one of them, and with another of ten thousand each time."""
-    points: Points = {"gateway": {}, "start, s": {}, "MB": {}, "another key each call": {}}
+    points: Points = {"gateway": {}, "another key each call": {}, "floor": {}, "start, s": {}, "MB": {}}
     have = 0
     texts = [new_key_text() for _ in range(KEYS_IN_TURN)]
     (folder / "bearers").write_text("\n".join(texts))
@@ -179,16 +179,22 @@ def keys(folder: Path) -> Points:
 def _at_size(
     points: Points, size: int, target: Target, behind: Upstream, folder: Path, *, in_turn: bool = False
 ) -> None:
-    """A start of the gateway on a store of this size, and calls."""
-    began = time.monotonic()
-    with serving([target], folder) as pids:
-        points["start, s"][size] = time.monotonic() - began
-        turn = Turn(target, pids[target.name], behind, SECONDS, 0)
-        points["gateway"][size] = statistics.median(plain_us(turn, 16) for _ in range(ROUNDS))
-        if in_turn:
-            many = statistics.median(_many_keys_us(turn, folder) for _ in range(ROUNDS))
-            points["another key each call"][size] = many
-        points["MB"][size] = memory_mb(turn.pid)
+    """A start of the gateway on a store of this size, and calls; the floor, which has no store, shows the noise."""
+    floor = bare("floor", behind.port)
+    seen: dict[str, dict[int, list[float]]] = {name: {size: []} for name in ("gateway", "floor")}
+    with serving([floor], folder) as floor_pids:
+        began = time.monotonic()
+        with serving([target], folder) as pids:
+            points["start, s"][size] = time.monotonic() - began
+            turn = Turn(target, pids[target.name], behind, SECONDS, 0)
+            for _ in range(ROUNDS):
+                seen["floor"][size].append(plain_us(Turn(floor, floor_pids["floor"], behind, SECONDS, 0), 16))
+                seen["gateway"][size].append(plain_us(turn, 16))
+                if in_turn:
+                    seen.setdefault("another key each call", {size: []})[size].append(_many_keys_us(turn, folder))
+            points["MB"][size] = memory_mb(turn.pid)
+    for name, of in _medians(seen).items():
+        points[name] |= of
     say(f"{size:,}: " + ", ".join(f"{name} {of[size]:.1f}" for name, of in points.items() if size in of))
 
 
@@ -220,8 +226,8 @@ KINDS: dict[str, Callable[[Path], Points]] = {
 TITLES = {
     "connections": ("CPU µs per plain call", "connections, each with a call at a time", ("gateway", "floor")),
     "streams": ("CPU µs per event, at most 2,000 a second in all", "open streams", ("gateway", "floor")),
-    "ledger": ("CPU µs per plain call, 16 at once", "rows of the ledger, each with its record", ("gateway",)),
-    "keys": ("CPU µs per plain call, 16 at once", "keys", ("gateway", "another key each call")),
+    "ledger": ("CPU µs per plain call, 16 at once", "rows of the ledger, each with its record", ("gateway", "floor")),
+    "keys": ("CPU µs per plain call, 16 at once", "keys", ("gateway", "another key each call", "floor")),
 }
 
 

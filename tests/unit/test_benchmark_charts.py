@@ -53,4 +53,4 @@ def test_a_table_has_a_row_a_size_and_says_what_is_missing() -> None:
 def test_every_kind_has_a_chart() -> None:
     assert TITLES.keys() == KINDS.keys()
     assert list(chart("connections", POINTS).series) == ["gateway", "floor"]
-    assert list(chart("ledger", POINTS).series) == ["gateway"]
+    assert list(chart("ledger", POINTS).series) == ["gateway", "floor"]
