@@ -23,6 +23,7 @@ from gateway_core.tokens import Tokens
 from gateway_core.types import (
     Adjustment,
     Call,
+    ChatRequest,
     Hold,
     ModelFacts,
     Outcome,
@@ -83,7 +84,7 @@ class Settler:
         """
         request = call.request
         await self._fits(call, facts)
-        input_tokens = request.size + request.media * facts.media_tokens + facts.overhead_tokens
+        input_tokens = _most_input(request, facts, request.size)
         output_tokens = (request.output_limit or facts.max_output_tokens) * request.choices
         unmetered = terms.unmetered or facts.billed_upstream
         rates = BILLED_UPSTREAM if unmetered else self._rates(call, input_tokens, output_tokens)
@@ -137,8 +138,7 @@ class Settler:
         request = call.request
         counted = await self._tokens.count_messages(facts.tokenizer, request.body)
         if not counted.estimated:
-            media = request.media * facts.media_tokens
-            hold = _resized(hold, counted.input + media + facts.overhead_tokens, hold.output_tokens)
+            hold = _resized(hold, _most_input(request, facts, counted.input), hold.output_tokens)
         limit = None
         if request.output_limit is None and hold.rates.output:
             headroom = await self._store.ledger.headroom(hold)
@@ -295,6 +295,13 @@ def _withheld(settlement: Settlement) -> Settlement:
         outcome="failed",
         error_code=InternalError.code,
     )
+
+
+def _most_input(request: ChatRequest, facts: ModelFacts, text: int) -> int:
+    """The most input tokens that a call can be charged. A file may fill the model's whole context, whatever its bytes;
+    and where a provider answers once only, each choice is a request of its own, billed with the whole prompt."""
+    most = text + request.media * facts.media_tokens + facts.overhead_tokens
+    return (max(most, facts.context_tokens) if request.files else most) * request.choices
 
 
 def _resized(hold: Hold, input_tokens: int, output_tokens: int) -> Hold:

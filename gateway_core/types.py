@@ -161,6 +161,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     choices: int = 1
     #: Images and files in the messages.
     media: int = 0
+    #: Of these the files: a few bytes can be many pages, or the address of any number.
+    files: int = 0
     #: Whose call it is: for what a provider remembers between calls, and never sent anywhere.
     account_id: str = ""
 

@@ -194,6 +194,7 @@ def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
     stream = bool(checked.stream)
     if checked.stream_options is not None and not stream:
         raise InvalidRequest("stream_options is only allowed where stream is true.", param="stream_options")
+    media, files = _check_details(checked)
     return ChatRequest(
         model=checked.model,
         body=fields,
@@ -203,7 +204,8 @@ def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
         include_usage=checked.stream_options is not None and bool(checked.stream_options.include_usage),
         output_limit=max(checked.max_tokens or 0, checked.max_completion_tokens or 0) or None,
         choices=checked.n or 1,
-        media=_check_details(checked),
+        media=media,
+        files=files,
         account_id=account_id,
     )
 
@@ -225,12 +227,15 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _check_details(body: ChatBody) -> int:
-    """What the types do not say; the number of images, files and other media in the messages."""
-    media = 0
+def _check_details(body: ChatBody) -> tuple[int, int]:
+    """What the types do not say; the number of images, files and other media in the messages, and of the files."""
+    media = files = 0
     for index, message in enumerate(body.messages):
         if isinstance(message.content, list):
-            media += _check_parts(message.content, f"messages[{index}].content")
+            found = _check_parts(message.content, f"messages[{index}].content")
+            if found:
+                media += found
+                files += sum(part.type == "file" for part in message.content)
         if isinstance(message, _Assistant):
             media += message.audio is not None
             for at, call in enumerate(message.tool_calls or ()):
@@ -241,7 +246,7 @@ def _check_details(body: ChatBody) -> int:
         _check_tool_choice(body.tool_choice)
     if (form := body.response_format) is not None and form.type == "json_schema" and form.json_schema is None:
         raise _missing("response_format.json_schema")
-    return media
+    return media, files
 
 
 def _check_tool_choice(choice: _ToolChoice) -> None:
