@@ -34,10 +34,17 @@ _PRIVATE = tuple(
 _METADATA = ip_address("fd00:ec2::254")
 """A cloud's own, among addresses that are otherwise private; its other one is link-local."""
 _NAT64 = int(IPv6Address("64:ff9b::"))
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""What stands before an IPv4 address in an IPv6 one that is a tunnel to it."""
+_UNICAST = ip_network("2000::/3")
+"""All public IPv6 addresses. What is beyond it, and of no use that is known here, may lead anywhere inside."""
+_NOBODYS = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+"""Not all of Python's versions know that these are not public; a cloud had its metadata in the first."""
 _CONNECTIONS = httpx2.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=30.0)
 _HOSTS_KEPT = 256
-_LOOK_UPS = 8
-"""Names that are looked up at once; others wait, and their requests' time passes."""
+_LOOK_UPS = 32
+"""Names that are looked up at once; others wait, and their requests' time passes. A look-up goes on after its request
+has given up, so these are more than one account can keep busy."""
 _PAST_PATH = re.compile(r"[?#]")
 _REFUSED = "leads to an address that is not public"
 _NOWHERE = "has a name that cannot be resolved, or is not public"
@@ -165,8 +172,9 @@ class GuardedOutside:
         inner = _inside(address)
         if inner is not None:
             return self._permitted(inner)
-        if address.is_global:
-            return not address.is_multicast
+        if address.is_global and (address.version == 4 or address in _UNICAST):
+            nobodys = any(address.version == network.version and address in network for network in _NOBODYS)
+            return not address.is_multicast and not nobodys
         if not self._allow_private or address == _METADATA:
             return False
         return any(address.version == network.version and address in network for network in _PRIVATE)
@@ -208,4 +216,5 @@ def _inside(address: Address) -> IPv4Address | None:
     if address.teredo is not None:
         return address.teredo[1]
     number = int(address)
-    return IPv4Address(number & 0xFFFFFFFF) if number >> 32 == _NAT64 >> 32 else None
+    held = number >> 32 == _NAT64 >> 32 or number >> 32 & 0xFFFFFFFF in _ISATAP
+    return IPv4Address(number & 0xFFFFFFFF) if held else None
