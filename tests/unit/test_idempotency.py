@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from gateway_core.clients import Listener
 from gateway_core.config import IdempotencyConfig
 from gateway_core.errors import Conflict, GatewayError, IdempotencyKeyReused, InternalError, ProviderError, StoreError
 from gateway_core.home import Home
 from gateway_core.idempotency import PRUNE_EVERY, PRUNED_AT_ONCE, Idempotency
 from gateway_core.keyring import Keyring
 from gateway_core.money import Units
-from gateway_core.clients import Listener
 from gateway_core.sealing import Seal
 from gateway_core.settle import Settler
 from gateway_core.store.sqlite import SqliteStore
