@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from openai.lib.streaming._deltas import accumulate_delta
 from spl_provider_anthropic.provider import AnthropicProvider
+from spl_provider_anthropic.request import Reply
+from spl_provider_anthropic.stream import StreamDecoder
 
 from gateway_core.errors import InvalidRequest
 from gateway_core.ports import MediaFile
@@ -246,6 +248,47 @@ async def test_F1_json_is_the_content_and_no_call(
     assert "tool_calls" not in answer.message
     assert answer.reason == "stop"
     assert "".join(answer.texts) == answer.message["content"]
+
+
+def test_X1_a_message_that_stops_without_a_reason_has_just_stopped() -> None:
+    decoder = StreamDecoder(Reply(json_tool="answer_as_json"))
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "{}"}},
+        {"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ]
+    chunks = [decoder.decode(json.dumps(event).encode()) for event in events]
+    assert decoder.finished
+    answer = put_together([chunk for chunk in chunks if chunk is not None])
+    assert (answer.message["content"], answer.reason) == ("{}", "stop")
+
+
+@BOTH
+async def test_F1_the_content_is_json_whatever_is_said_beside_it(
+    provider: AnthropicProvider, anthropic_upstream: AnthropicHandle, stream: bool
+) -> None:
+    model, answer_tool = "claude-3-5-haiku", "answer_as_json"
+    calls = [{"name": answer_tool, "input": {"a": at}, "text": "Here you are: "} for at in (1, 2)]
+    anthropic_upstream.script(model, calls=calls)
+    answer = await got(provider, stream=stream, model=model, response_format=FORMAT)
+    assert json.loads(answer.message["content"]) == {"a": 1}
+    assert answer.reason == "stop"
+    anthropic_upstream.reset()
+    anthropic_upstream.script(model, calls=[{"name": "g", "input": {}, "text": "Let me look"}])
+    answer = await got(provider, stream=stream, model=model, tools=TOOLS, response_format=FORMAT)
+    assert (answer.message["content"], answer.reason) == ("Let me look", "tool_calls")
+    assert len(answer.message["tool_calls"]) == 1
+
+
+@BOTH
+async def test_O7_text_in_place_of_json_is_heard(
+    provider: AnthropicProvider, anthropic_upstream: AnthropicHandle, stream: bool
+) -> None:
+    model = "claude-3-5-haiku"
+    anthropic_upstream.script(model, words=0, calls=[{"name": "g"}], text="I will not.", stop_reason="refusal")
+    answer = await got(provider, stream=stream, model=model, tools=TOOLS, response_format=FORMAT)
+    assert (answer.message["content"], answer.reason) == ("I will not.", "content_filter")
 
 
 @BOTH

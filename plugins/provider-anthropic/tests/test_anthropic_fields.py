@@ -206,6 +206,14 @@ LOOSE = [
     {"type": "object", "properties": {"n": {"$ref": "#/$defs/N"}},
      "$defs": {"N": {"type": "object", "properties": {"m": {"$ref": "#/$defs/M"}}},
                "M": {"type": "object", "properties": {"n": {"$ref": "#/$defs/N"}}}}},
+    {"type": "object", "properties": {"n": {"$ref": "#/properties/m"}, "m": {"type": "string"}}},
+    {"type": "object", "properties": {"n": {"allOf": [
+        {"type": "object", "properties": {"a": {"type": "string"}}},
+        {"type": "object", "properties": {"b": {"type": "string"}}},
+    ]}}},
+    {"type": "object", "properties": {f"a{at}": {"type": "string"} for at in range(25)}},
+    {"type": "object", "properties": {f"a{at}": {"type": ["string", "null"]} for at in range(17)},
+     "required": [f"a{at}" for at in range(17)]},
 ]  # fmt: skip
 
 
@@ -218,6 +226,17 @@ def test_F3_a_schema_that_cannot_be_closed_keeps_what_it_allows(sent: Sent, sche
         told = sent(model, **formatted(schema))
         assert "tools" not in told
         assert told["messages"][-1]["content"][-1]["text"].endswith(json.dumps(schema, separators=(",", ":")))
+
+
+def test_F1_one_of_all_of_is_what_it_is(sent: Sent) -> None:
+    """As pydantic wrote a field that is a model and has a description: the API takes no reference in `allOf`."""
+    model = {"type": "object", "properties": {"y": {"type": "string"}}, "required": ["y"]}
+    fields = {"x": {"allOf": [{"$ref": "#/$defs/P"}], "description": "d"}, "y": {"title": "Y", "allOf": [model]}}
+    body = sent(SONNET, **formatted({"type": "object", "properties": fields, "$defs": {"P": model}}))
+    assert body["output_config"]["format"]["schema"]["properties"] == {
+        "x": {"$ref": "#/$defs/P"},
+        "y": {**model, "title": "Y", "additionalProperties": False},
+    }
 
 
 def test_F3_what_is_no_object_is_told(sent: Sent) -> None:

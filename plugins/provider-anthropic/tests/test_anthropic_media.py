@@ -35,6 +35,8 @@ def asked_with(*parts: Any) -> dict[str, Any]:
         (f"data:image/webp;base64,{WEBP}", "image/webp", WEBP),
         (f"data:image/png;base64,{GIF}", "image/gif", GIF),
         (f"data:image/png;base64,{PNG.replace('/', '%2F').replace('=', '%3D')}", "image/png", PNG),
+        (f"data:image/png;base64,{PNG[:20]}\r\n{PNG[20:]} \n", "image/png", PNG),
+        (f"data:image/png;base64,{PNG.rstrip('=').replace('+', '-').replace('/', '_')}", "image/png", PNG),
         ("data:image/gif,GIF89a%00", "image/gif", base64.b64encode(b"GIF89a\0").decode()),
     ],
 )
@@ -78,9 +80,8 @@ def test_V1_only_text_can_stand_where_only_text_may(refused: Refused, role: str)
 
 def test_V2_an_https_address_is_passed_on(sent: Sent) -> None:
     for url in ("https://a.example/b.png?c=d", "HTTPS://a.example/b.png"):
-        block = {"type": "image", "source": {"type": "url", "url": url}}
-        if url.startswith("https"):
-            assert sent(**asked_with(image(url)))["messages"][0]["content"] == [block]
+        block = {"type": "image", "source": {"type": "url", "url": f"https{url[5:]}"}}
+        assert sent(**asked_with(image(url)))["messages"][0]["content"] == [block]
 
 
 def test_V2_what_was_fetched_is_sent(sent: Sent) -> None:
@@ -110,6 +111,12 @@ def file(**fields: Any) -> dict[str, Any]:
 def test_V3_a_file_is_a_document(sent: Sent, given: Any, source: Any, title: str | None) -> None:
     expected = {"type": "document", "source": source, **({"title": title} if title else {})}
     assert sent(**asked_with(file(**given)))["messages"][0]["content"] == [expected]
+
+
+def test_V3_a_long_name_is_as_much_of_a_title_as_the_api_takes(sent: Sent) -> None:
+    (block,) = sent(**asked_with(file(filename="n" * 600, file_data=f"{PDF[:9]}\n{PDF[9:]}")))["messages"][0]["content"]
+    assert block["title"] == "n" * 500
+    assert block["source"]["data"] == PDF
 
 
 def test_V3_a_file_may_be_an_image(sent: Sent) -> None:

@@ -171,5 +171,19 @@ def test_T1_strict_is_kept_where_the_model_can_hold_to_the_schema(sent: Sent) ->
     assert "strict" not in made
     assert made["input_schema"] == loose
     assert "strict" not in sent("claude-3-5-haiku", tools=[tool(parameters=STRICT, strict=True)])["tools"][0]
-    many = sent(tools=[tool(f"f{at}", parameters=STRICT, strict=True) for at in range(25)])["tools"]
+    plain = {"type": "object", "properties": {}, "additionalProperties": False}
+    many = sent(tools=[tool(f"f{at}", parameters=plain, strict=True) for at in range(25)])["tools"]
     assert sum("strict" in one for one in many) == 20
+
+
+def test_T2_strict_ends_where_the_api_holds_to_no_more(sent: Sent) -> None:
+    """24 fields that need not be there, and 16 of several types, over all tools of a request."""
+    kinds = {"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "required": ["a"]}
+    closed = {**kinds, "additionalProperties": False}
+    made = sent(tools=[tool(f"f{at}", parameters=closed, strict=True) for at in range(18)])["tools"]
+    assert ["strict" in one for one in made] == [True] * 16 + [False] * 2
+    assert made[-1]["input_schema"] == closed
+    fields = {f"a{at}": {"type": "string"} for at in range(13)}
+    loose = {"type": "object", "properties": fields, "additionalProperties": False}
+    made = sent(tools=[tool(name, parameters=loose, strict=True) for name in ("f", "g")])["tools"]
+    assert ["strict" in one for one in made] == [True, False]

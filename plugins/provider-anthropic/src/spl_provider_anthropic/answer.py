@@ -114,6 +114,8 @@ class _Read:
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._text: list[str] = []
+        #: The input of the tool that stands for JSON: the content, whatever is said beside it.
+        self._json: str | None = None
         self._reasoning: list[str] = []
         self._thoughts = Thoughts()
         self.calls: list[dict[str, Any]] = []
@@ -144,7 +146,7 @@ class _Read:
         arguments = _encode(given if given is not None else {}).decode()
         self.billed.append(arguments)
         if name == self._reply.json_tool:
-            self._text.append(arguments)
+            self._json = arguments if self._json is None else self._json
             return
         packed = self._thoughts.before_call()
         if packed is not None:
@@ -153,7 +155,7 @@ class _Read:
 
     def message(self, refusal: str | None) -> dict[str, Any]:
         """OpenAI's message."""
-        text = "".join(self._text)
+        text = "".join(self._text) if self._json is None else self._json
         message: dict[str, Any] = {
             "role": "assistant",
             "content": None if not text and self.calls else text,

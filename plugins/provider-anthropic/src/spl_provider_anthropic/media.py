@@ -17,6 +17,8 @@ IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 PDF = "application/pdf"
 _MOST_ESCAPES = 10_000
 """Bytes of a data URL that are written as %XX: each is an object of its own for a moment."""
+_LONGEST_TITLE = 500
+_URL_SAFE = str.maketrans("-_", "+/")
 _HEADS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -47,7 +49,7 @@ def image_block(image: Any, place: str, fetched: Fetched) -> dict[str, Any]:
     if start.startswith("data:"):
         return {"type": "image", "source": _image_source(*_data_url(url, f"{place}.url"), f"{place}.url")}
     if start == "https:":
-        return {"type": "image", "source": {"type": "url", "url": url}}
+        return {"type": "image", "source": {"type": "url", "url": start + url[6:]}}
     if url in fetched:
         file = fetched[url]
         source = _image_source(file.type, base64.b64encode(file.data).decode(), f"{place}.url")
@@ -66,8 +68,8 @@ def file_block(file: Mapping[str, Any], place: str, fetched: Fetched) -> dict[st
     if not isinstance(data, str):
         raise InvalidRequest(f"Missing required parameter: '{where}'.", param=where)
     if data[:6].lower() == "https:":
-        return _document({"type": "url", "url": data}, file)
-    kind, encoded = (PDF, data) if data.startswith("JVBERi") else _data_url(data, where)
+        return _document({"type": "url", "url": f"https:{data[6:]}"}, file)
+    kind, encoded = (PDF, _plain(data)) if data.startswith("JVBERi") else _data_url(data, where)
     if kind == PDF:
         return _document({"type": "base64", "media_type": PDF, "data": encoded}, file)
     if kind.startswith("image/"):
@@ -81,7 +83,7 @@ def _document(source: dict[str, Any], file: Mapping[str, Any]) -> dict[str, Any]
     block: dict[str, Any] = {"type": "document", "source": source}
     name = file.get("filename")
     if isinstance(name, str) and name.strip():
-        block["title"] = name
+        block["title"] = name[:_LONGEST_TITLE]
     return block
 
 
@@ -98,8 +100,17 @@ def _data_url(url: str, place: str) -> tuple[str, str]:
         raise InvalidRequest(f"'{place}' must be a data URL.", param=place)
     kind = fields[0].strip().lower()
     if "base64" in (field.strip().lower() for field in fields[1:]):
-        return kind, _unquoted(data, place).decode("latin-1") if "%" in data else data
+        return kind, _plain(_unquoted(data, place).decode("latin-1") if "%" in data else data)
     return kind, base64.b64encode(_unquoted(data, place)).decode()
+
+
+def _plain(encoded: str) -> str:
+    """Base64 as the API takes it: in one line, of the common alphabet, padded."""
+    if any(space in encoded for space in " \n\r\t"):
+        encoded = "".join(encoded.split())
+    if "-" in encoded or "_" in encoded:
+        encoded = encoded.translate(_URL_SAFE)
+    return encoded + "=" * (-len(encoded) % 4)
 
 
 def _unquoted(data: str, place: str) -> bytes:

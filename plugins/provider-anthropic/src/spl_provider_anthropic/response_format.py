@@ -45,7 +45,7 @@ def response_format(body: Mapping[str, Any], rules: Rules, box: Toolbox) -> Form
         return Format(instruction=_JSON_OBJECT)
     if rules.structured_outputs:
         native = form(schema)
-        if not native.beyond:
+        if box.grammar.take(native):
             return Format(schema={"type": "json_schema", "schema": native.schema})
     named = box.choice is not None and box.choice["type"] == "tool"
     if rules.forced_tools == "native" and not named:

@@ -218,6 +218,10 @@ _FORMATS = frozenset({
     "date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid",
 })  # fmt: skip
 _KEPT = frozenset({"type", "description", "title", "enum", "const", "$ref"})
+_OF_DEFINITIONS = re.compile(r"#/(?:\$defs|definitions)/[^/]+")
+_MOST_OPTIONAL = 24
+_MOST_UNIONS = 16
+_MOST_STRICT = 20
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -228,6 +232,28 @@ class Form(msgspec.Struct, frozen=True):
     exact: bool = True
     #: It cannot be kept to there: objects of any fields, or a schema within itself.
     beyond: bool = False
+    #: Fields that need not be there.
+    optional: int = 0
+    #: Schemas of several types.
+    unions: int = 0
+
+
+class Grammar:
+    """What a request may still have the model held to: the API counts over all strict tools and the answer's form."""
+
+    def __init__(self) -> None:
+        self._tools = _MOST_STRICT
+        self._optional = _MOST_OPTIONAL
+        self._unions = _MOST_UNIONS
+
+    def take(self, form: Form, *, tool: bool = False) -> bool:
+        """Whether there is room for the form; where there is, it is taken."""
+        if form.beyond or form.optional > self._optional or form.unions > self._unions or tool > self._tools:
+            return False
+        self._tools -= tool
+        self._optional -= form.optional
+        self._unions -= form.unions
+        return True
 
 
 def form(schema: Mapping[str, Any]) -> Form:
@@ -241,7 +267,13 @@ def _form(raw: bytes) -> Form:
     closing = _Closing()
     schema = _modern(_decode(raw))
     closed = closing.closed(schema)
-    return Form(closed, exact=closing.exact, beyond=closing.beyond or _circular(schema))
+    return Form(
+        closed,
+        exact=closing.exact,
+        beyond=closing.beyond or _circular(schema),
+        optional=closing.optional,
+        unions=closing.unions,
+    )
 
 
 class _Closing:
@@ -250,6 +282,8 @@ class _Closing:
     def __init__(self) -> None:
         self.exact = True
         self.beyond = False
+        self.optional = 0
+        self.unions = 0
 
     def closed(self, node: Any) -> Schema:
         if not isinstance(node, dict):
@@ -260,6 +294,7 @@ class _Closing:
             if isinstance(node.get(key), dict):
                 result["$defs"] = {name: self.closed(value) for name, value in node[key].items()}
         if isinstance(node.get("$ref"), str):
+            self.beyond |= _OF_DEFINITIONS.fullmatch(node["$ref"]) is None
             result["$ref"] = node["$ref"].replace("#/definitions/", "#/$defs/")
             return result
         kind = node.get("type")
@@ -286,6 +321,7 @@ class _Closing:
             own = rest if kind not in ("null", "boolean") else {}
             own = {key: value for key, value in own.items() if _belongs(key, kind)}
             variants.append(self._one({"type": kind, **own}, kind))
+        self.unions += len(variants) > 1
         result: Schema = {"anyOf": variants} if len(variants) > 1 else dict(variants[0]) if variants else {}
         for key in ("description", "title"):
             if isinstance(node.get(key), str):
@@ -300,15 +336,18 @@ class _Closing:
         for key in ("anyOf", "oneOf"):
             if isinstance(words.get(key), list):
                 result["anyOf"] = [self.closed(one) for one in words.pop(key)]
+                self.unions += 1
         if isinstance(words.get("allOf"), list):
-            result["allOf"] = [self.closed(one) for one in words.pop("allOf")]
+            self._all_of(result, words.pop("allOf"))
+        if "$ref" in result:
+            return {"$ref": result["$ref"]}  # nothing may stand beside it
         if kind == "object" or (kind is None and "properties" in words):
             self._object(result, words)
         elif kind == "array":
             self._array(result, words)
         elif kind == "string" and words.get("format") in _FORMATS:
             result["format"] = words.pop("format")
-        elif kind is None and not any(key in result for key in ("anyOf", "allOf", "enum", "const")):
+        elif kind is None and not any(key in result for key in ("anyOf", "type", "enum", "const")):
             self.beyond = True
         if words:
             self.exact = False
@@ -316,15 +355,22 @@ class _Closing:
             _tell(result, f"{{{said}}}")
         return result
 
+    def _all_of(self, result: Schema, variants: list[Any]) -> None:
+        """One is what it is, as pydantic wrote references once; several, each closed, would leave nothing that fits."""
+        self.beyond |= len(variants) != 1 or not result.keys() <= {"description", "title"}
+        for variant in variants[:1]:
+            result.update({**self.closed(variant), **result})
+
     def _object(self, result: Schema, words: Schema) -> None:
         properties, more = words.pop("properties", None), words.pop("additionalProperties", None)
         result["type"] = "object"
-        if more or "patternProperties" in words or (not properties and more is None and "allOf" not in result):
+        if more or "patternProperties" in words or (not properties and more is None):
             self.beyond = True
         result["properties"] = {name: self.closed(value) for name, value in (properties or {}).items()}
         required = words.pop("required", None)
         if isinstance(required, list):
             result["required"] = required
+        self.optional += len(result["properties"].keys() - set(required or ()))
         result["additionalProperties"] = False
 
     def _array(self, result: Schema, words: Schema) -> None:

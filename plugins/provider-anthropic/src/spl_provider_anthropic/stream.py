@@ -56,12 +56,14 @@ _KNOWN_DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "
 class _Block:
     """A block that has begun and not ended."""
 
-    __slots__ = ("call", "fields", "seen", "signature", "thinking")
+    __slots__ = ("answer", "call", "fields", "seen", "signature", "thinking")
 
     def __init__(self, fields: dict[str, Any], call: int | None = None) -> None:
         self.fields = fields
-        #: The call's number among the answer's calls; None: no call, or the one that stands for JSON.
+        #: The call's number among the answer's calls; None: no call, or one that stands for JSON.
         self.call = call
+        #: The call that stands for JSON: its input is the content.
+        self.answer = False
         #: Something of its input has come.
         self.seen = False
         self.thinking: list[str] = []
@@ -80,6 +82,10 @@ class StreamDecoder:
         self._started = False
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
+        #: Text that waits where a tool's input is to be the content: beside that, it would be no JSON any more.
+        self._held: list[str] | None = [] if reply.json_tool is not None else None
+        self._answered = False
+        self._ended = False
         self._thoughts = Thoughts()
         #: Call → packed thinking, to be kept before this event's chunk goes out. Whoever keeps it empties it.
         self.keep: dict[str, bytes] = {}
@@ -111,7 +117,8 @@ class StreamDecoder:
             return self._finish(event)
         if kind == "message_stop":
             self.finished = True
-        elif kind == "error":
+            return None if self._ended else self._last({}, "stop", None)
+        if kind == "error":
             raise fault_inside(event.error)
         return None
 
@@ -130,6 +137,12 @@ class StreamDecoder:
             return None
         if not self._started:
             raise _out_of_turn()
+        if self._held is not None:
+            self._held.append(text)
+            return None
+        return self._content(text)
+
+    def _content(self, text: str) -> Chunk:
         self._chars += len(text)
         return Chunk(
             choices=_Raw(b'%b%b},"logprobs":null,"finish_reason":null}]' % (self._text_open, _encode(text))),
@@ -176,18 +189,28 @@ class StreamDecoder:
         if not isinstance(call_id, str) or not isinstance(name, str) or not call_id:
             raise Unavailable("called a tool without a name or an id")
         if name == self._reply.json_tool:
+            block.answer = not self._answered  # one is the answer; a second would be no JSON after it
+            self._answered = True
             return None
         block.call = self._calls
         self._calls += 1
         packed = self._thoughts.before_call()
         if packed is not None:
             self.keep[call_id] = packed
+        before = self._released()
+        said = b'"content":%b,' % _encode(before) if before else b""
         if self._reply.legacy:
-            return self._chunk(b'{"function_call":{"name":%b,"arguments":""}}' % _encode(name))
+            return self._chunk(b'{%b"function_call":{"name":%b,"arguments":""}}' % (said, _encode(name)), before)
         return self._chunk(
-            b'{"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]}'
-            % (block.call, _encode(call_id), _encode(name))
+            b'{%b"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]}'
+            % (said, block.call, _encode(call_id), _encode(name)),
+            before,
         )
+
+    def _released(self) -> str:
+        """The text that waited, where no answer in JSON has come."""
+        held, self._held = self._held, None if self._held is None else []
+        return "" if not held or self._answered else "".join(held)
 
     def _other_delta(self, index: int, delta: _Delta) -> Chunk | None:
         block = self._blocks.get(index)
@@ -208,7 +231,7 @@ class StreamDecoder:
             return None
         block.seen = True
         if block.call is None:
-            return self._text(piece)
+            return self._content(piece) if block.answer else None
         if self._reply.legacy:
             return self._chunk(b'{"function_call":{"arguments":%b}}' % _encode(piece), piece)
         return self._chunk(
@@ -251,9 +274,16 @@ class StreamDecoder:
             return Chunk(usage=usage)
         reason = finish_reason(delta.stop_reason, self._reply, called=self._calls > 0)
         refusal = refusal_of(delta.stop_reason, delta.stop_details)
-        said = b'{"refusal":%b}' % _encode(refusal) if refusal else b"{}"
+        return self._last({"refusal": refusal} if refusal else {}, reason, usage)
+
+    def _last(self, delta: dict[str, str], reason: str, usage: Usage | None) -> Chunk:
+        self._ended = True
+        text = self._released()
+        if text:
+            delta["content"] = text
         return Chunk(
-            choices=_Raw(b'%b%b,"logprobs":null,"finish_reason":%b}]' % (self._open, said, _encode(reason))),
+            choices=_Raw(b'%b%b,"logprobs":null,"finish_reason":%b}]' % (self._open, _encode(delta), _encode(reason))),
+            texts=(text,) if text else (),
             finish=True,
             usage=usage,
         )

@@ -8,10 +8,7 @@ import msgspec
 from gateway_core.errors import InvalidRequest
 from spl_provider_anthropic.content import Block, cache_mark, refuse
 from spl_provider_anthropic.models import Rules
-from spl_provider_anthropic.schemas import Merged, NotAnObject, form, input_schema
-
-_MOST_STRICT = 20
-"""Tools with `strict` that one request may have."""
+from spl_provider_anthropic.schemas import Grammar, Merged, NotAnObject, form, input_schema
 
 
 class Toolbox(msgspec.Struct):
@@ -23,6 +20,8 @@ class Toolbox(msgspec.Struct):
     instruction: str | None = None
     #: The client speaks the API of before `tools`: `functions`, and one call at most.
     legacy: bool = False
+    #: What is left for the form of the answer.
+    grammar: Grammar = msgspec.field(default_factory=Grammar)
 
     @property
     def forced(self) -> bool:
@@ -33,16 +32,14 @@ class Toolbox(msgspec.Struct):
 def toolbox(body: Mapping[str, Any], rules: Rules) -> Toolbox:
     """What the request says of tools. Raises InvalidRequest, naming the field, for what cannot be had."""
     legacy = not body.get("tools") and bool(body.get("functions"))
-    merged, strict = Merged(), 0
+    merged, grammar = Merged(), Grammar()
     functions = body["functions"] if legacy else ()
-    tools = [_function(one, f"functions[{at}]", rules, 0, merged) for at, one in enumerate(functions)]
+    tools = [_function(one, f"functions[{at}]", rules, grammar, merged) for at, one in enumerate(functions)]
     for at, tool in enumerate(body.get("tools") or ()):
-        made = _tool(tool, f"tools[{at}]", rules, strict, merged)
-        strict += "strict" in made
-        tools.append(made)
+        tools.append(_tool(tool, f"tools[{at}]", rules, grammar, merged))
     if not tools:
         return Toolbox()
-    box = Toolbox(tools, legacy=legacy)
+    box = Toolbox(tools, legacy=legacy, grammar=grammar)
     wanted = body.get("function_call") if legacy else body.get("tool_choice")
     _choose(box, wanted, "function_call" if legacy else "tool_choice", rules)
     if legacy or body.get("parallel_tool_calls") is False:
@@ -50,17 +47,17 @@ def toolbox(body: Mapping[str, Any], rules: Rules) -> Toolbox:
     return box
 
 
-def _tool(tool: Mapping[str, Any], place: str, rules: Rules, strict: int, merged: Merged) -> Block:
+def _tool(tool: Mapping[str, Any], place: str, rules: Rules, grammar: Grammar, merged: Merged) -> Block:
     if tool["type"] != "function":
         refuse(f"{place}.type", "only tools of the type `function` can be used with it")
-    made = _function(tool["function"], f"{place}.function", rules, strict, merged)
+    made = _function(tool["function"], f"{place}.function", rules, grammar, merged)
     mark = cache_mark(tool, place) or cache_mark(tool["function"], f"{place}.function")
     if mark is not None:
         made["cache_control"] = mark
     return made
 
 
-def _function(function: Mapping[str, Any], place: str, rules: Rules, strict: int, merged: Merged) -> Block:
+def _function(function: Mapping[str, Any], place: str, rules: Rules, grammar: Grammar, merged: Merged) -> Block:
     parameters = function.get("parameters")
     try:
         made: Block = {"name": function["name"], "input_schema": input_schema(parameters, merged)}
@@ -69,10 +66,10 @@ def _function(function: Mapping[str, Any], place: str, rules: Rules, strict: int
     description = function.get("description")
     if description:
         made["description"] = description
-    if function.get("strict") and rules.structured_outputs and strict < _MOST_STRICT:
+    if function.get("strict") and rules.structured_outputs:
         closed = form(parameters or {"type": "object", "properties": {}, "additionalProperties": False})
         # Else it would be refused, or mean something else.
-        if closed.exact and not closed.beyond and closed.schema.get("type") == "object":
+        if closed.exact and closed.schema.get("type") == "object" and grammar.take(closed, tool=True):
             made["strict"] = True
             made["input_schema"] = closed.schema
     return made
