@@ -11,7 +11,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -134,6 +134,12 @@ class _Answer:
         wire = self._wire
         for event in (*wire.first, *((wire.text,) * EVENTS), *wire.last):
             yield (event,)
+
+    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
+        async for events in self.events():
+            if not take(events):
+                return False
+        return True
 
     async def close(self, *, finished: bool = False) -> None:
         del finished
