@@ -19,6 +19,7 @@ from gateway_core.errors import (
     ProviderFault,
     ProviderRateLimited,
     RequestTooLarge,
+    RouteDoubted,
     RouteRefused,
     Throttled,
 )
@@ -123,7 +124,7 @@ def _report(health: RouteHealth, ticket: int, fault: ProviderFault) -> None:
     """What an attempt that brought no answer says of the route."""
     if isinstance(fault, ContentRefused):
         health.succeeded(ticket)
-    elif isinstance(fault, NoConnectionFree):
+    elif isinstance(fault, NoConnectionFree | RouteDoubted):
         health.dropped(ticket)
     else:
         health.failed(ticket, fault)

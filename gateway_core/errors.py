@@ -26,6 +26,7 @@
     │   ├── ContentRefused               the provider's 400, 413 or 422 about the client's content
     │   ├── Throttled                    its 429
     │   ├── RouteRefused                 its 401, 403 or 404: our key or our route is wrong
+    │   │   └── RouteDoubted             a 400 that seems to be about our key, and may be about the client's words
     │   └── Unavailable                  it failed, timed out, hung up, or spoke nonsense
     ├── ConfigError                      names the file, the key and the nearest valid one
     │   └── ConfigProblems               several at once
@@ -275,6 +276,11 @@ class Throttled(ProviderFault):
 
 class RouteRefused(ProviderFault):
     """The provider refused our key or our route. Another route may serve; the same one will not."""
+
+
+class RouteDoubted(RouteRefused):
+    """A refusal of the content that seems to be about our key or account, by words that may be the client's own: that
+    says nothing of the route, or one client could have it left alone for everybody."""
 
 
 class Unavailable(ProviderFault):

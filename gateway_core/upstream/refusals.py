@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway_core.errors import ContentRefused, ProviderFault, RouteRefused, Throttled, Unavailable
+from gateway_core.errors import ContentRefused, ProviderFault, RouteDoubted, RouteRefused, Throttled, Unavailable
 from gateway_core.wire.untrusted import decoded
 
 ABOUT_THE_ROUTE = frozenset({401, 402, 403, 404})
@@ -53,7 +53,7 @@ def _fault(status: int, refusal: Refusal, told: str, retry_after: float | None) 
         return RouteRefused(detail)
     if status in ABOUT_THE_CONTENT:
         if refusal.about_us:
-            return RouteRefused(detail)
+            return RouteDoubted(detail)
         message = refusal.message or "The provider refused the request."
         return ContentRefused(message, status=413 if status == 413 else 400, param=refusal.param)
     if status == 429:

@@ -19,6 +19,7 @@ from gateway_core.errors import (
     ProviderFault,
     ProviderRateLimited,
     RequestTooLarge,
+    RouteDoubted,
     RouteRefused,
     Throttled,
     Unavailable,
@@ -195,6 +196,16 @@ async def test_refused_content_is_a_sound_route() -> None:
         with pytest.raises(InvalidRequest):
             await ask(first, health=known)
     assert known.report()[0].state == "closed"
+
+
+async def test_words_that_may_be_a_clients_leave_no_route_alone() -> None:
+    known = health(ManualClock(), breaker_failures=1)
+    first = Scripted("first", *[RouteDoubted("answered 400")] * 3)
+    for _ in range(3):
+        with pytest.raises(ProviderError):
+            await ask(first, health=known, routes=ROUTES[:1])
+    assert (first.asked, known.report()[0].state) == (3, "closed")
+    assert await complete(Scripted("first", RouteDoubted("answered 400")), Scripted("second")) == ROUTES[1]
 
 
 async def test_a_lack_of_our_own_connections_says_nothing_of_the_route() -> None:

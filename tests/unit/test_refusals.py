@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_core.errors import ContentRefused, ProviderFault, RouteRefused, Throttled, Unavailable
+from gateway_core.errors import ContentRefused, ProviderFault, RouteDoubted, RouteRefused, Throttled, Unavailable
 from gateway_core.upstream.refusals import (
     Refusal,
     client_param,
@@ -40,7 +40,7 @@ def test_each_status_is_its_fault(status: int, kind: type[ProviderFault]) -> Non
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_is_about_us_is_not_the_clients(status: int) -> None:
     met = fault_of_status(status, Refusal(message="our key", about_us=True))
-    assert type(met) is RouteRefused
+    assert type(met) is RouteDoubted
     assert met.detail == f"answered {status}"
 
 
