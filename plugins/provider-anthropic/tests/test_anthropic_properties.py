@@ -81,7 +81,7 @@ def texts_sent(sent: Mapping[str, Any]) -> list[str]:
 RESULTS = ('{"temperature": 21}', "[1, 2]", "17", "null", "sunny")
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(bodies(), st.sampled_from(MODELS))
 def test_any_conversation_becomes_a_request_that_is_taken_whole(body: dict[str, Any], model: str) -> None:
     sent = converted(body, model)
@@ -125,7 +125,7 @@ VALUES = st.recursive(
 SCHEMAS = st.dictionaries(st.sampled_from(KEYWORDS), VALUES, max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(SCHEMAS, st.booleans(), st.sampled_from(MODELS))
 def test_T2_F3_nothing_that_looks_like_a_schema_breaks_a_conversion(schema: Any, strict: bool, model: str) -> None:
     function = {"name": "f", "parameters": schema, "strict": strict}
