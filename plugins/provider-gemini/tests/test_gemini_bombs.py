@@ -12,68 +12,16 @@ from spl_provider_gemini.request import encode_request
 from spl_provider_gemini.rules import rules_of
 
 from gateway_core.errors import InvalidRequest
+from gateway_core.testing import schema_bombs
+from gateway_core.testing.schema_bombs import MANY, form, tool
 from gateway_core.wire import chat
 
 MODELS = ["gemini-2.0-flash", "gemini-3-pro"]
-MANY = 30_000
 USER = {"role": "user", "content": "hi"}
 
 
-def _tool(schema: Any, **more: Any) -> dict[str, Any]:
-    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema, **more}}]}
-
-
-def _form(schema: Any) -> dict[str, Any]:
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": "f", "strict": True, "schema": schema}}}
-
-
-def _doubled(word: str) -> dict[str, Any]:
-    """Each definition names the next one twice: two to the power of forty ways to the last one."""
-    defs: dict[str, Any] = {f"d{at}": {word: [{"$ref": f"#/$defs/d{at + 1}"}] * 2} for at in range(40)}
-    defs["d40"] = {"type": "object", "properties": {"x": {"type": "string"}}}
-    return {"$ref": "#/$defs/d0", "$defs": defs}
-
-
-def _circle(word: str) -> dict[str, Any]:
-    again = {word: [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}
-    return {**again, "$defs": {"a": again}}
-
-
-def _types_in_types() -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string"}
-    for _ in range(24):
-        schema = {"type": ["string", "number", "integer", "boolean"], "anyOf": [schema]}
-    return {"type": "object", "properties": {"a": schema}, "additionalProperties": False}
-
-
 SCHEMAS: dict[str, Any] = {
-    **{f"doubled {word}": _doubled(word) for word in ("anyOf", "oneOf", "allOf")},
-    **{f"a circle of {word}": _circle(word) for word in ("anyOf", "oneOf", "allOf")},
-    "types in types": _types_in_types(),
-    "a chain of definitions": {
-        "type": "object",
-        "properties": {"a": {"$ref": "#/$defs/d0"}},
-        "additionalProperties": False,
-        "$defs": {f"d{at}": {"$ref": f"#/$defs/d{at + 1}"} for at in range(MANY)},
-    },
-    "a chain of variants": {
-        "anyOf": [{"$ref": "#/$defs/d0"}],
-        "$defs": {f"d{at}": {"anyOf": [{"$ref": f"#/$defs/d{at + 1}"}]} for at in range(MANY)},
-    },
-    "the same type many times": {
-        "type": "object",
-        "properties": {"a": {"type": ["string"] * MANY, "pattern": "p" * MANY, "x-own": "y" * MANY}},
-        "additionalProperties": False,
-    },
-    "as many types as there are words": {
-        "type": "object",
-        "properties": {"a": {"type": [f"t{at}" for at in range(MANY)], "x-own": "y" * MANY}},
-        "additionalProperties": False,
-    },
-    "many fields, and many others required": {
-        "anyOf": [{"type": "object", "properties": {f"p{at}": {} for at in range(MANY)}}],
-        "required": [f"q{at}" for at in range(MANY)],
-    },
+    **schema_bombs.SCHEMAS,
     "one description many times": {
         "type": "object",
         "properties": {f"p{at}": {"$ref": "#/$defs/a"} for at in range(2_000)},
@@ -128,7 +76,7 @@ SCHEMAS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("use", [_tool, _form])
+@pytest.mark.parametrize("use", [tool, form])
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_that_is_a_bomb(model: str, use: Any, name: str) -> None:
     body = msgspec.json.encode({"model": "m", "messages": [USER], **use(SCHEMAS[name])})
@@ -143,7 +91,7 @@ def test_what_is_written_out_is_bounded_for_all_tools_of_a_request() -> None:
         "properties": {f"p{at}": {"$ref": "#/$defs/a"} for at in range(50)},
         "$defs": {"a": {"type": "string", "description": "d" * 1_000}},
     }
-    one = _tool(schema)["tools"]
+    one = tool(schema)["tools"]
     assert _sent(msgspec.json.encode({"model": "m", "messages": [USER], "tools": one}), MODELS[0])
     with pytest.raises(InvalidRequest, match="schemas") as refused:
         _convert(msgspec.json.encode({"model": "m", "messages": [USER], "tools": one * 50}), MODELS[0])
@@ -156,7 +104,7 @@ def test_one_id_for_all_calls(call_id: str) -> None:
     function = {"name": "f", "arguments": "{}"}
     calls = [{"id": call_id, "type": "function", "function": function}] * MANY
     results = [{"role": "tool", "tool_call_id": call_id, "content": "r"}] * MANY
-    body = {"model": "m", "messages": [USER, {"role": "assistant", "tool_calls": calls}, *results], **_tool({})}
+    body = {"model": "m", "messages": [USER, {"role": "assistant", "tool_calls": calls}, *results], **tool({})}
     sent = msgspec.json.decode(_sent(msgspec.json.encode(body), MODELS[1]))
     assert [part["functionResponse"]["id"] for part in sent["contents"][2]["parts"]] == [call_id] * MANY
 
