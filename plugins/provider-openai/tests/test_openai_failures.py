@@ -53,6 +53,8 @@ async def test_E1_a_400_about_our_key_is_not_the_clients(
         ('{"message": "flat"}', "flat"),
         ('{"detail": "of a framework"}', "of a framework"),
         ('{"detail": [{"loc": ["a"]}]}', "The provider refused the request."),
+        ('{"detail": [{"loc": ["body", "messages", 0], "msg": "is bad"}, 5]}', "messages.0: is bad"),
+        ('{"detail": [{"loc": ["body"], "msg": "is none"}, {"msg": "is late"}]}', "is none; is late"),
     ],
 )
 async def test_E7_a_refusals_words_are_found_wherever_they_stand(

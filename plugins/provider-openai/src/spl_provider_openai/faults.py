@@ -18,6 +18,7 @@ from gateway_core.upstream.refusals import (
 from gateway_core.wire.untrusted import decoded
 
 _ABOUT_US = re.compile(r"api[ _-]?key|authentication|organi[sz]ation", re.IGNORECASE)
+_MOST_DETAILS = 5
 _SAID = {str(status): status for status in (*ABOUT_THE_CONTENT, *ABOUT_THE_ROUTE, 429)}
 
 
@@ -51,4 +52,20 @@ def _error(body: bytes) -> dict[str, Any]:
     value = decoded(body)
     if not isinstance(value, dict):
         return {}
-    return error_fields(value.get("error", value.get("detail", value)))
+    return error_fields(value.get("error", _details(value.get("detail", value))))
+
+
+def _details(detail: Any) -> Any:
+    """What a framework's own validation says of several fields, as one error of the first of them."""
+    if not isinstance(detail, list):
+        return detail
+    found = [one for one in detail if isinstance(one, dict) and isinstance(one.get("msg"), str)][:_MOST_DETAILS]
+    places = [_place(one.get("loc")) for one in found]
+    told = [f"{place}: {one['msg']}" if place else one["msg"] for place, one in zip(places, found, strict=True)]
+    return {"message": "; ".join(told), "param": places[0] or None} if found else {}
+
+
+def _place(loc: Any) -> str:
+    """Where in the body, e.g. "messages.0.content" for ["body", "messages", 0, "content"]."""
+    steps = [str(step) for step in loc if isinstance(step, str | int)] if isinstance(loc, list) else []
+    return ".".join(steps[1:] if steps[:1] == ["body"] else steps)
