@@ -9,7 +9,7 @@ import pytest
 from spl_provider_gemini.completion import decode_completion
 from spl_provider_gemini.stream import StreamDecoder
 
-from gateway_core.errors import Throttled, Unavailable
+from gateway_core.errors import ContentRefused, Throttled, Unavailable
 from gateway_core.testing.gemini_script import GeminiScript, answer_of, signatures_in, stream_of
 from gateway_core.testing.provider_suite import choices_of
 from gateway_core.types import Chunk, Completion, Usage
@@ -37,7 +37,12 @@ def streamed(count: int = 1, **script: Any) -> list[Chunk]:
 
 def chunks_of(events: Sequence[Any], count: int = 1) -> list[Chunk]:
     decoder = StreamDecoder(count, {})
-    return [decoder.decode(json.dumps(event).encode()) for event in events] + decoder.finish()
+    return decoded(decoder, events) + decoder.finish()
+
+
+def decoded(decoder: StreamDecoder, events: Sequence[Any]) -> list[Chunk]:
+    chunks = (decoder.decode(json.dumps(event).encode()) for event in events)
+    return [chunk for chunk in chunks if chunk is not None]
 
 
 def choice_of(completion: Completion) -> dict[str, Any]:
@@ -254,7 +259,7 @@ def test_R6_a_streamed_calls_signature_is_given_out_and_kept() -> None:
     decoder = StreamDecoder(1, {})
     events = stream_of(GeminiScript(model=MODEL, calls=((WEATHER,), (WEATHER,))), asked(), MODEL)
     (signature,) = signatures_in(events)
-    chunks = [decoder.decode(json.dumps(event).encode()) for event in events]
+    chunks = decoded(decoder, events)
     first, second = (choice["delta"]["tool_calls"][0] for choice in choices_of(chunks))
     assert first["extra_content"] == {"google": {"thought_signature": signature}}
     assert "extra_content" not in second
@@ -378,10 +383,8 @@ def test_a_renamed_function_has_its_own_name_again() -> None:
     data = json.dumps(answer).encode()
     choice = choice_of(decode_completion(data, 1, {"_1st": "1st"})[0])
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "1st"
-    assert (
-        choices_of([StreamDecoder(1, {"_1st": "1st"}).decode(data)])[0]["delta"]["tool_calls"][0]["function"]["name"]
-        == "1st"
-    )
+    (streamed_choice,) = choices_of(decoded(StreamDecoder(1, {"_1st": "1st"}), [answer]))
+    assert streamed_choice["delta"]["tool_calls"][0]["function"]["name"] == "1st"
 
 
 # ---------------------------------------------------------------- what is none
@@ -391,6 +394,7 @@ NONSENSE = [
     b'{"candidates": [{"content": {"parts": [{"text": 5}]}}]}', b"[" * 5000, b'{"candidates": [{"finishReason": 5}]}',
     b'{"candidates": [{"content": {"parts": [{"text": "\xff"}]}}]}', b'{"error": {"code": 500}}', b'{"error": "x"}',
     b'{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"a": "\xff"}}}]}}]}',
+    b'{"candidates": [{"content": {"parts": [{"functionCall": {}}]}}]}',
 ]  # fmt: skip
 
 
@@ -419,6 +423,46 @@ def test_E4_an_event_that_is_none_is_a_fault(data: bytes) -> None:
 def test_E4_a_stream_that_ends_before_its_answer_is_no_success(events: list[Any]) -> None:
     with pytest.raises(Unavailable, match="before its answer was finished"):
         chunks_of(events)
+
+
+def test_E4_events_before_the_answer_say_nothing_but_their_counts_are_not_lost() -> None:
+    """Where nothing was said, a failure has still its own status; what the prompt cost is known all the same."""
+    decoder = StreamDecoder(1, {})
+    counted = {"usageMetadata": {"promptTokenCount": 7}}
+    assert [decoder.decode(json.dumps(event).encode()) for event in ({}, counted, {"candidates": []})] == [None] * 3
+    (chunk,) = decoded(decoder, [{"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}])
+    assert chunk.usage == Usage(input=7, output=0)
+    *_, last = chunks_of([{"promptFeedback": {"blockReason": "SAFETY"}, **counted}])
+    assert last.usage == Usage(input=7, output=0)
+
+
+def test_X9_a_last_word_that_google_does_not_say_is_none_of_the_answer() -> None:
+    decoder = StreamDecoder(1, {})
+    ended = {"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}
+    (chunk,) = decoded(decoder, [ended])
+    assert decoder.decode(b"[DONE]") is None
+    assert gathered([chunk, *decoder.finish()])["finish"] == ["stop"]
+
+
+def test_O9_several_answers_come_in_their_order() -> None:
+    candidates = [{"index": at, "content": {"parts": [{"text": str(at)}]}, "finishReason": "STOP"} for at in (1, 0)]
+    completion, _ = decode_completion(json.dumps({"candidates": candidates}).encode(), 2, {})
+    assert [one["message"]["content"] for one in json.loads(bytes(completion.choices))] == ["0", "1"]
+
+
+def test_E1_a_refusal_of_the_content_inside_a_200_is_the_clients_while_nothing_was_said() -> None:
+    data = json.dumps({"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Bad. s3cret"}}).encode()
+    for refuse in (
+        lambda: decode_completion(data, 1, {}, "s3cret"),
+        lambda: StreamDecoder(1, {}, "s3cret").decode(data),
+    ):
+        with pytest.raises(ContentRefused) as met:
+            refuse()
+        assert (met.value.message, met.value.status) == ("Bad. …", 400)
+    begun = StreamDecoder(1, {})
+    decoded(begun, [{"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}])
+    with pytest.raises(Unavailable):
+        begun.decode(data)
 
 
 def test_E2_a_throttle_inside_an_answer_is_one() -> None:

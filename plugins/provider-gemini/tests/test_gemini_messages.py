@@ -356,6 +356,11 @@ def test_R6_turns_that_are_over_need_none(sent: Sent) -> None:
     assert signatures(sent(NEW, messages=later)) == [None, None, None, DUMMY]
 
 
+def test_R6_words_of_the_user_beside_results_may_not_begin_a_turn(sent: Sent) -> None:
+    """The two are one turn for Google. Whether it counts that as a new one is nowhere said; a dummy is always taken."""
+    assert signatures(sent(NEW, messages=[*LOOP, USER])) == [DUMMY, None, DUMMY]
+
+
 def test_R6_a_signature_that_the_client_gives_back_comes_first(sent: Sent) -> None:
     signed = call("c1", extra_content={"google": {"thought_signature": CLIENT}})
     body = sent(NEW, given={"signatures": {"c1": OURS}}, messages=[USER, calls(signed), result("c1")])

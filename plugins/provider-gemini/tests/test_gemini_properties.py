@@ -165,7 +165,7 @@ def read(pieces: list[bytes]) -> list[Any]:
     """What a client reads: the choices, with the random ids of calls left out, and the counts."""
     events, decoder = SSEDecoder(2**20), StreamDecoder(2, {})
     data = [event for piece in pieces for event in events.push(piece)] + events.finish()
-    chunks = [decoder.decode(event) for event in data] + decoder.finish()
+    chunks = [chunk for event in data if (chunk := decoder.decode(event)) is not None] + decoder.finish()
     found: list[Any] = []
     for chunk in chunks:
         choices = json.loads(bytes(chunk.choices))

@@ -201,10 +201,38 @@ def test_T2_json_schemas_lose_only_what_the_api_does_not_know(schema: Json, expe
     assert own(schema) == expected
 
 
-def test_T2_two_schemas_of_which_one_is_a_reference_cannot_both_hold() -> None:
-    with pytest.raises(InvalidRequest, match="allOf") as refused:
-        own({"$defs": {"A": {}}, "allOf": [{"$ref": "#/$defs/A"}, {"type": "object"}]})
+def test_T2_of_schemas_that_hold_together_a_reference_is_written_out() -> None:
+    base = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    more = {"properties": {"b": {"type": "integer"}}, "required": ["b"]}
+    schema = {"$defs": {"A": {"$ref": "#/$defs/B"}, "B": base}, "allOf": [{"$ref": "#/$defs/A"}, more]}
+    written = own(schema)
+    assert written.pop("$defs").keys() == {"A", "B"}
+    assert written == {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "integer"}},
+        "required": ["b", "a"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ({"allOf": [{"$ref": "#/$defs/A"}, {"type": "object"}]}, "to what it is in"),
+        ({"$ref": "#/$defs/A"}, "to what it is in"),
+        (None, "leads nowhere"),
+    ],
+)
+def test_T2_schemas_that_hold_together_with_themselves_are_refused(target: Json | None, says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says) as refused:
+        own({"$defs": {"A": target}, "allOf": [{"$ref": "#/$defs/A"}, {"type": "object"}]})
     assert refused.value.param == "p"
+
+
+def test_T2_places_of_a_list_as_older_drafts_say_them() -> None:
+    schema = {"type": "array", "items": [{"type": "string"}]}
+    assert own(schema) == {"type": "array", "prefixItems": [{"type": "string"}]}
+    assert openapi(schema)["items"] == {"type": "STRING"}
+    assert openapi({"type": "array", "items": [{"type": "integer"}]})["items"] == {"type": "INTEGER"}
 
 
 TYPES = st.sampled_from(["string", "number", "integer", "boolean", "array", "object", "null"])

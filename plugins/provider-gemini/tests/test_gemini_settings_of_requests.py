@@ -40,6 +40,19 @@ def test_S2_temperature_and_top_p_arrive_zero_too(sent: Sent, temperature: float
     assert config(sent(temperature=temperature, top_p=0)) == {"temperature": temperature, "topP": 0}
 
 
+def test_O10_alternatives_of_probabilities_that_are_not_asked_for_are_refused(sent: Sent) -> None:
+    with pytest.raises(InvalidRequest, match="logprobs") as refused:
+        sent(top_logprobs=3)
+    assert refused.value.param == "top_logprobs"
+    assert config(sent(top_logprobs=0)) == {}
+
+
+@pytest.mark.parametrize(("asked", "sent_on"), [(2, 1.9999), (2.0, 1.9999), (1.5, 1.5), (0, 0), (-2, -2)])
+def test_S6_the_highest_penalty_is_one_that_google_takes(sent: Sent, asked: float, sent_on: float) -> None:
+    penalties = {"presencePenalty": sent_on, "frequencyPenalty": sent_on}
+    assert config(sent(presence_penalty=asked, frequency_penalty=asked)) == penalties
+
+
 @pytest.mark.parametrize(
     ("stop", "expected"),
     [
@@ -272,3 +285,25 @@ def test_R3_what_cannot_be_meant_is_refused(sent: Sent, own: Any, param: str) ->
 def test_safety_is_as_configured(sent: Sent) -> None:
     body = sent(given={"safety": {"HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}})
     assert body["safetySettings"] == [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]
+
+
+ANSWER_FORM = {
+    "type": "json_schema",
+    "json_schema": {"name": "a", "schema": {"type": "object", "properties": {"a": {}}}},
+}
+
+
+@pytest.mark.parametrize("to", [OLD, MIDDLE])
+def test_F3_tools_that_may_not_be_called_do_not_loosen_the_form(sent: Sent, to: str) -> None:
+    body = sent(to, tools=[WEATHER], tool_choice="none", response_format=ANSWER_FORM)
+    assert config(body)["responseMimeType"] == "application/json"
+    assert "tools" not in body
+    assert "toolConfig" not in body
+    assert "tools" in sent(to, tools=[WEATHER], tool_choice="none")
+    assert "tools" in sent(NEW, tools=[WEATHER], tool_choice="none", response_format=ANSWER_FORM)
+
+
+def test_F3_an_object_of_any_kind_is_a_form(sent: Sent) -> None:
+    """The old dialect has no object without properties."""
+    loose = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    assert config(sent(OLD, response_format=loose)) == {"responseMimeType": "application/json"}

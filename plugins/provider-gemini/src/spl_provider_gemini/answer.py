@@ -109,7 +109,9 @@ def call_id() -> str:
 
 
 def arguments_of(call: FunctionCall) -> str:
-    """A call's arguments as JSON text. Raises Unavailable where that is no text."""
+    """A call's arguments as JSON text. Raises Unavailable where that is no text, or the call is of nothing."""
+    if not call.name:
+        raise Unavailable("sent a call without a name")
     written = bytes(call.args)
     if written in _NO_ARGUMENTS:
         return "{}"

@@ -25,22 +25,26 @@ from spl_provider_gemini.given import Json
 _encode = msgspec.json.Encoder().encode
 
 
-def decode_completion(body: bytes, wanted: int, renamed: Mapping[str, str]) -> tuple[Completion, dict[str, bytes]]:
+def decode_completion(
+    body: bytes, wanted: int, renamed: Mapping[str, str], secret: str | None = None
+) -> tuple[Completion, dict[str, bytes]]:
     """The completion, and the signatures of its calls by their ids: to be kept before a client reads them.
 
-    Raises a ProviderFault where it is no answer, or has fewer choices than were asked for.
+    `secret`: our key, which no client may read. Raises a ProviderFault where it is no answer, or has fewer choices
+    than were asked for.
     """
     try:
         answer = decode_answer(body)
     except NONSENSE:
         raise Unavailable("sent an answer that is no generateContent response") from None
     if answer.error is not None:
-        raise fault_inside(answer.error)
+        raise fault_inside(answer.error, begun=False, secret=secret)
     texts: list[str] = []
     signatures: dict[str, bytes] = {}
     choices = [
         _choice(place, candidate, renamed, texts, signatures) for place, candidate in enumerate(answer.candidates or ())
     ]
+    choices.sort(key=lambda choice: choice["index"])
     if not choices and blocked(answer):
         choices = [_blocked(index) for index in range(wanted)]
     if len(choices) < wanted:

@@ -23,14 +23,16 @@ def add_format(config: Json, body: Mapping[str, Any], given: Given, *, tools: bo
     if kind not in ("json_object", "json_schema"):
         raise InvalidRequest(f"response_format of type {kind!r} is not known.", param="response_format.type")
     schema = (wanted["json_schema"].get("schema") or None) if kind == "json_schema" else None
-    if tools and not given.rules.json_with_tools:
+    if tools and not given.rules.json_with_tools and body.get("tool_choice") != "none":
         return _told(schema)
     config["responseMimeType"] = "application/json"
     if schema is not None:
         if given.rules.schemas == "json":
             config["responseJsonSchema"] = json_schema(schema, _PARAM)
         else:
-            config["responseSchema"] = openapi_schema(schema, _PARAM, Weight(len(json.dumps(schema))))
+            converted = openapi_schema(schema, _PARAM, Weight(len(json.dumps(schema))))
+            if converted.get("type") != "OBJECT" or "properties" in converted:  # else: any object, as JSON is
+                config["responseSchema"] = converted
     return None
 
 

@@ -23,15 +23,18 @@ def json_schema(schema: Json, param: str) -> Json:
             break
         # The root of a function's parameters must be an object itself, and no reference to one.
         root = {**{name: value for name, value in root.items() if name != "$ref"}, **found}
-    return _Conversion(param).schema(root)
+    return _Conversion(schema, param).schema(root)
 
 
 class _Conversion:
-    """One conversion, with the number of its nodes."""
+    """One conversion: the root that references are of, and the number of its nodes."""
 
-    def __init__(self, param: str) -> None:
+    def __init__(self, root: Json, param: str) -> None:
+        self._root = root
         self._param = param
         self._nodes = 0
+        #: References that are being written out.
+        self._inside: tuple[str, ...] = ()
 
     def schema(self, schema: Json) -> Json:
         """One schema and all in it."""
@@ -66,7 +69,8 @@ class _Conversion:
                 known = out.get(_MAPS[name]) or {}
                 out[_MAPS[name]] = {**known, **{key: self._any(child) for key, child in value.items()}}
         elif isinstance(value, list):
-            out[name] = [self._any(child) for child in value]
+            # Older drafts say "items" of a list's places.
+            out["prefixItems" if name == "items" else name] = [self._any(child) for child in value]
         elif name == "items" and isinstance(value, dict | bool):
             out[name] = self._any(value)
 
@@ -76,19 +80,34 @@ class _Conversion:
 
     def _all_of(self, out: Json, parts: list[Any]) -> Json:
         """Several schemas that hold together are one."""
-        converted = [self.schema(part) for part in parts if isinstance(part, dict)]
-        for part in converted:
+        schemas = [part for part in parts if isinstance(part, dict)]
+        for schema in schemas:
+            part = self.schema(schema) if len(schemas) == 1 else self._written_out(schema)
             self._nodes += (len(part.get("properties") or ()) + len(out.get("properties") or ())) // _COPIED
             if self._nodes > MAX_NODES:
                 raise too_large(self._param)
-            if "$ref" in part and len(converted) > 1:
-                raise InvalidRequest(
-                    f"{self._param}: allOf with a $ref beside other schemas is not supported with this model.",
-                    param=self._param,
-                )
             out = merged(part, out)
         ref = out.pop("$ref", None)
         return out if ref is None else _refer(out, ref)
+
+    def _written_out(self, schema: Json) -> Json:
+        """One of several schemas that hold together: what it refers to stands in the reference's place."""
+        ref = schema.get("$ref")
+        if not isinstance(ref, str):
+            return self.schema(schema)
+        found = target(self._root, ref)
+        if not isinstance(found, dict):
+            raise InvalidRequest(f"{self._param}: the reference {ref[:100]!r} leads nowhere.", param=self._param)
+        if ref in self._inside or len(self._inside) >= _LONGEST_CHAIN:
+            raise InvalidRequest(
+                f"{self._param}: allOf with a $ref to what it is in is not supported with this model.",
+                param=self._param,
+            )
+        outside, self._inside = self._inside, (*self._inside, ref)
+        own = {name: value for name, value in schema.items() if name != "$ref"}
+        out = self._written_out(merged(found, own))
+        self._inside = outside
+        return out
 
 
 def _refer(beside: Json, ref: str) -> Json:

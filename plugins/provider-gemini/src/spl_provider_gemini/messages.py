@@ -210,8 +210,8 @@ def _sign(turns: list[Json], dummy: str) -> None:
     """The first call of each step of the current turn has a signature, be it the one that stands for a lost one."""
     for turn in reversed(turns):
         if turn["role"] == "user":
-            if any("functionResponse" not in part for part in turn["parts"]):
-                return  # here the current turn began
+            if not any("functionResponse" in part for part in turn["parts"]):
+                return  # here the current turn began: words beside results may not begin one
         else:
             first = next((part for part in turn["parts"] if "functionCall" in part), None)
             if first is not None:

@@ -182,6 +182,8 @@ class _Conversion:
     def _array(self, out: Json, schema: Json, inside: tuple[str, ...], notes: list[str]) -> None:
         """An array needs items, be it of what its places may be."""
         items, places = schema.get("items"), schema.get("prefixItems")
+        if isinstance(items, list):  # older drafts say it so
+            places = items
         if isinstance(items, dict) and items:
             out["items"] = self.schema(items, inside)
         elif isinstance(places, list) and places:

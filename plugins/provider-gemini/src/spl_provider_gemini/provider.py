@@ -41,7 +41,7 @@ class GeminiProvider:
         """One plain answer."""
         response, renamed = await self._send(request, route, output_limit, stream=False)
         try:
-            completion, signatures = decode_completion(await response.read(), request.choices, renamed)
+            completion, signatures = decode_completion(await response.read(), request.choices, renamed, self._api_key)
         finally:
             await response.close()
         if signatures:
@@ -52,8 +52,8 @@ class GeminiProvider:
         """Starts a streamed answer: it was accepted when this returns."""
         response, renamed = await self._send(request, route, output_limit, stream=True)
         if not has_events(response.headers):
-            await raise_without_events(response, lambda body: decode_completion(body, 1, renamed))
-        decoder = StreamDecoder(request.choices, renamed)
+            await raise_without_events(response, lambda body: decode_completion(body, 1, renamed, self._api_key))
+        decoder = StreamDecoder(request.choices, renamed, self._api_key)
         return EventChunks(response, _Reader(decoder, self._memory, request.account_id, route.model))
 
     def tokenizer(self, model: str) -> str | None:

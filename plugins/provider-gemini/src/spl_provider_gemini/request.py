@@ -35,6 +35,9 @@ def encode_request(request: ChatRequest, given: Given, output_limit: int | None)
     add_thinking(config, body, given)
     if (told := add_format(config, body, given, tools=tools)) is not None:
         conversation.system.append({"text": told})
+    if tools and "responseMimeType" in config and not given.rules.json_with_tools:
+        # None of them may be called, and the form that was demanded cannot be held with them there.
+        del out["tools"], out["toolConfig"]
     if conversation.system:
         out["systemInstruction"] = {"parts": conversation.system}
     if config:

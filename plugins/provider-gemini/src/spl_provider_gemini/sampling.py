@@ -10,9 +10,10 @@ _SAME = (
     ("temperature", "temperature"),
     ("top_p", "topP"),
     ("top_k", "topK"),
-    ("presence_penalty", "presencePenalty"),
-    ("frequency_penalty", "frequencyPenalty"),
 )
+_PENALTIES = (("presence_penalty", "presencePenalty"), ("frequency_penalty", "frequencyPenalty"))
+_BELOW_TWO = 1.9999
+"""OpenAI's highest penalty is 2; Google's is anything below it."""
 _INT32 = 2**31
 
 
@@ -21,6 +22,9 @@ def add_sampling(config: Json, body: Mapping[str, Any], given: Given, output_lim
     for name, theirs in _SAME:
         if (value := body.get(name)) is not None:
             config[theirs] = value
+    for name, theirs in _PENALTIES:
+        if (value := body.get(name)) is not None:
+            config[theirs] = min(value, _BELOW_TWO)
     if (seed := body.get("seed")) is not None:
         config["seed"] = seed if -_INT32 <= seed < _INT32 else seed % _INT32
     limit = output_limit if output_limit is not None else body.get("max_completion_tokens") or body.get("max_tokens")
@@ -50,6 +54,8 @@ def _several(config: Json, body: Mapping[str, Any], given: Given) -> None:
         raise InvalidRequest(f"{given.model} gives at most {given.rules.candidates} answers at once.", param="n")
     if choices > 1:
         config["candidateCount"] = choices
+    if body.get("top_logprobs") and not body.get("logprobs"):
+        raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
     if body.get("logprobs"):
         if not given.rules.logprobs:
             raise InvalidRequest(f"{given.model} gives no token probabilities.", param="logprobs")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway_core.errors import Unavailable
-from gateway_core.types import Chunk
+from gateway_core.types import Chunk, Usage
 from gateway_core.upstream.event_chunks import UNFINISHED
 from gateway_core.wire.untrusted import NONSENSE
 from spl_provider_gemini.answer import (
@@ -26,6 +26,9 @@ from spl_provider_gemini.completion import blocked
 from spl_provider_gemini.faults import fault_inside
 from spl_provider_gemini.given import Json
 
+_DONE = b"[DONE]"
+"""What servers that stand before the API may end a stream with: Google itself does not."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,25 +43,37 @@ class StreamDecoder:
     """Decodes the events of one stream. `signatures` has those of the calls of the last events, by their ids: to be
     kept, and forgotten here, before a client reads the chunks."""
 
-    def __init__(self, wanted: int, renamed: Mapping[str, str]) -> None:
+    def __init__(self, wanted: int, renamed: Mapping[str, str], secret: str | None = None) -> None:
+        """`secret`: our key, which no client may read."""
         self._wanted = wanted
         self._renamed = renamed
+        self._secret = secret
         self._choices: dict[int, _Choice] = {}
         self._blocked = False
+        #: Counted before anything was said.
+        self._early: Usage | None = None
         self.signatures: dict[str, bytes] = {}
 
-    def decode(self, data: bytes) -> Chunk:
-        """One event. Raises a ProviderFault where it is an error, or nonsense."""
+    def decode(self, data: bytes) -> Chunk | None:
+        """One event; None for one that says nothing yet, so that a failure after it is still one before the answer
+        began. Raises a ProviderFault where it is an error, or nonsense."""
         try:
             event = decode_answer(data)
         except NONSENSE:
+            if data == _DONE:
+                return None
             raise Unavailable("sent an event that is no generateContent response") from None
         if event.error is not None:
-            raise fault_inside(event.error)
+            raise fault_inside(event.error, begun=bool(self._choices), secret=self._secret)
         usage = None if event.usage_metadata is None else usage_of(event.usage_metadata)
         if not event.candidates:
             self._blocked = self._blocked or blocked(event)
-            return Chunk(usage=usage)
+            if self._choices:
+                return Chunk(usage=usage)
+            self._early = usage or self._early
+            return None
+        if self._early is not None:
+            usage, self._early = usage or self._early, None
         texts: list[str] = []
         if len(event.candidates) == 1:
             pieces = self._candidate(event.candidates[0], texts)
@@ -69,7 +84,8 @@ class StreamDecoder:
     def finish(self) -> list[Chunk]:
         """The stream is over: each answer's end. Raises Unavailable where one has none."""
         if not self._choices and self._blocked:
-            return [_end(index, "content_filter", begun=False) for index in range(self._wanted)]
+            ends = [_end(index, "content_filter", begun=False) for index in range(self._wanted)]
+            return [*ends, Chunk(usage=self._early)]
         if len(self._choices) < self._wanted or any(choice.finish is None for choice in self._choices.values()):
             raise Unavailable(UNFINISHED)
         return [
