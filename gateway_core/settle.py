@@ -209,7 +209,8 @@ class Settler:
         if not (self._unsettled or self._refunds) or not await self._store.ready():
             return
         with suppress(StoreError):
-            await self._give_back()
+            for refund in list(self._refunds.values()):
+                await self._give_back(refund)
         for settlement, answer in list(self._unsettled.values()):
             hold = settlement.hold
             try:
@@ -241,13 +242,13 @@ class Settler:
             refers_to=hold.id,
         )
         self._refunds[refund.id] = refund
-        await self._give_back()
+        await self._give_back(refund)
 
-    async def _give_back(self) -> None:
-        for refund in list(self._refunds.values()):
-            with suppress(Conflict):  # made by an attempt before this one
-                await self._store.adjustments.add(refund)
-            self._refunds.pop(refund.id, None)
+    async def _give_back(self, refund: Adjustment) -> None:
+        # Only this one: when a thousand clients leave at once, each call's refund would write everybody's.
+        with suppress(Conflict):  # made by an attempt before this one
+            await self._store.adjustments.add(refund)
+        self._refunds.pop(refund.id, None)
 
     # ------------------------------------------------------------ what a dead process left open
 
