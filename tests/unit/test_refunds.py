@@ -12,7 +12,6 @@ from gateway_core.testing.calls import hold
 from gateway_core.testing.clock import ManualClock
 from gateway_core.types import Adjustment
 
-
 HELD = [hold(f"req_{number:026}") for number in range(200)]
 
 
