@@ -87,6 +87,7 @@ def connections(folder: Path) -> Points:
         targets = [bare("floor", behind.port), gateway("gateway", behind.port, folder, ROOMY)]
         with serving(targets, folder) as pids:
             for number in range(ROUNDS):
+                time.sleep(4)  # wrk leaves a thousand calls behind, which are still being ended
                 for at_once in CONNECTIONS:
                     for target in targets if number % 2 == 0 else reversed(targets):
                         found = plain_us(Turn(target, pids[target.name], behind, SECONDS, 0), at_once)
