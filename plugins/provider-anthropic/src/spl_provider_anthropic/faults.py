@@ -15,7 +15,7 @@ from gateway_core.upstream.refusals import (
 )
 
 # A 400 that is about our account and not about the request.
-_OUR_ACCOUNT = re.compile(
+_ABOUT_US = re.compile(
     r"credit balance|billing|usage limit|spend limit|api[ _-]?key|authentication|organi[sz]ation|workspace|"
     r"anthropic-(version|beta)",
     re.IGNORECASE,
@@ -28,7 +28,7 @@ def fault(status: int, body: bytes, retry_after: float | None, secret: str | Non
     error = error_of(body)
     word = log_word(error.get("type"))
     message = client_words(error.get("message"), secret)
-    about_us = word in _OUR_KINDS or (status == 400 and _OUR_ACCOUNT.search(message) is not None)
+    about_us = word in _OUR_KINDS or (status == 400 and _ABOUT_US.search(message) is not None)
     return fault_of_status(status, Refusal(word, message, about_us=about_us), retry_after)
 
 
