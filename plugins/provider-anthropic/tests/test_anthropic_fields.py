@@ -212,6 +212,11 @@ LOOSE = [
         {"type": "object", "properties": {"b": {"type": "string"}}},
     ]}}},
     {"type": "object", "properties": {f"a{at}": {"type": "string"} for at in range(25)}},
+    {"type": "object", "properties": {"a": {"enum": [{"b": 1}, [2]]}}},
+    {"type": "object", "properties": {"a": {"const": {"b": 1}}}},
+    {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a", "b"]},
+    {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}},
+     "$defs": {"A": {"type": "string"}}, "definitions": {"A": {"type": "integer"}}},
     {"type": "object", "properties": {f"a{at}": {"type": ["string", "null"]} for at in range(17)},
      "required": [f"a{at}" for at in range(17)]},
 ]  # fmt: skip
@@ -237,6 +242,22 @@ def test_F1_one_of_all_of_is_what_it_is(sent: Sent) -> None:
         "x": {"$ref": "#/$defs/P"},
         "y": {**model, "title": "Y", "additionalProperties": False},
     }
+
+
+def test_F1_definitions_of_both_names_are_kept(sent: Sent) -> None:
+    fields = {"a": {"$ref": "#/definitions/A"}, "b": {"$ref": "#/$defs/B"}}
+    defs = {"definitions": {"A": {"type": "string"}}, "$defs": {"B": {"type": "integer"}}}
+    body = sent(SONNET, **formatted({"type": "object", "properties": fields, "required": ["a", "a"], **defs}))
+    made = body["output_config"]["format"]["schema"]
+    assert made["$defs"] == {"A": {"type": "string"}, "B": {"type": "integer"}}
+    assert made["properties"]["a"] == {"$ref": "#/$defs/A"}
+    assert made["required"] == ["a"]
+
+
+def test_F1_fields_whose_names_no_tool_may_have_are_told(sent: Sent) -> None:
+    body = sent(OLD, **formatted({"type": "object", "properties": {"größe": {"type": "string"}}}))
+    assert "tools" not in body
+    assert "größe" in body["messages"][-1]["content"][-1]["text"]
 
 
 def test_F3_what_is_no_object_is_told(sent: Sent) -> None:

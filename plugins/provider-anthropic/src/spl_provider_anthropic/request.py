@@ -48,6 +48,7 @@ def convert(
     rules: Rules,
     *,
     limit: int | None = None,
+    held: int | None = None,
     stream: bool = False,
     fetched: Fetched = _NOTHING,
     thoughts: Thoughts = _NOTHING,
@@ -55,13 +56,13 @@ def convert(
 ) -> Converted:
     """Converts it. Raises InvalidRequest, naming the field, for what the model cannot do.
 
-    `limit` replaces the client's output limit; `think` False: this call goes without thinking, given or new.
+    `limit` replaces the client's output limit, `held` bounds the one of a client that names none; `think` False: this call goes without thinking, given or new.
     """
     body = request.body
     refuse_what_is_missing(body)
     box = toolbox(body, rules)
     form = response_format(body, rules, box)
-    most = output_limit(body, limit, rules)
+    most = output_limit(body, limit, held, rules)
     thinking = plan(body.get("reasoning_effort"), rules, most, possible=think and not box.forced)
     conversation = _read(body, rules, thinking=thinking.on and think, thoughts=thoughts, fetched=fetched)
     if rules.thinking == "enabled" and thinking.on and conversation.in_loop() and not conversation.loop_has_thoughts():

@@ -1,5 +1,6 @@
 """Answers that must be JSON: by the model's own schemas, by a tool that is no tool to the client, or by words."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from spl_provider_anthropic.tools import Toolbox
 _JSON_OBJECT = (
     "Answer with one valid JSON object and nothing else: no words before or after it, no code fence around it."
 )
+_FIELD = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+"""A name of a field that a tool's input may have."""
 
 
 class Format(msgspec.Struct):
@@ -63,6 +66,8 @@ def _answer_tool(box: Toolbox, schema: Mapping[str, Any], description: Any) -> s
     try:
         fields = input_schema(schema, Merged())
     except NotAnObject:
+        return None
+    if not all(map(_FIELD.fullmatch, msgspec.json.decode(fields)["properties"])):
         return None
     taken = {tool["name"] for tool in box.tools}
     name = next(name for name in ("answer_as_json", *(f"answer_as_json_{at}" for at in range(len(taken) + 1)))

@@ -12,15 +12,16 @@ _LONGEST_USER = 256
 _NAMES_A_PERSON = re.compile(r"@|^\+?[\d\s()./-]{7,}$")
 
 
-def output_limit(body: Mapping[str, Any], cap: int | None, rules: Rules) -> int:
-    """`max_tokens`: the cap's, the client's or the model's own, and never more than the model takes."""
+def output_limit(body: Mapping[str, Any], cap: int | None, held: int | None, rules: Rules) -> int:
+    """`max_tokens`: the cap's, the client's or the model's own, which is never more than was `held` for the call nor
+    than the model takes."""
     limit = cap
     if limit is None:
         limit = body.get("max_completion_tokens")
     if limit is None:
         limit = body.get("max_tokens")
     if limit is None:
-        return rules.default_output
+        return rules.default_output if held is None else min(rules.default_output, held)
     return int(limit) if rules.max_output is None else min(limit, rules.max_output)
 
 

@@ -291,8 +291,9 @@ class _Closing:
             return {"type": "string"}
         result: Schema = {}
         for key in ("$defs", "definitions"):
-            if isinstance(node.get(key), dict):
-                result["$defs"] = {name: self.closed(value) for name, value in node[key].items()}
+            for name, value in (node.get(key) or {}).items():
+                self.beyond |= name in result.setdefault("$defs", {})  # two of one name
+                result["$defs"][name] = self.closed(value)
         if isinstance(node.get("$ref"), str):
             self.beyond |= _OF_DEFINITIONS.fullmatch(node["$ref"]) is None
             result["$ref"] = node["$ref"].replace("#/definitions/", "#/$defs/")
@@ -331,6 +332,7 @@ class _Closing:
     def _one(self, node: Schema, kind: Any) -> Schema:
         result = {key: value for key, value in node.items() if key in _KEPT and value is not None}
         words = {key: value for key, value in node.items() if key not in _KEPT and key not in ("$defs", "definitions")}
+        self.beyond |= any(isinstance(one, dict | list) for one in (node.get("const"), *(node.get("enum") or ())))
         for key in ("$schema", "$id", "$comment", "strict", "nullable"):
             words.pop(key, None)
         for key in ("anyOf", "oneOf"):
@@ -369,7 +371,8 @@ class _Closing:
         result["properties"] = {name: self.closed(value) for name, value in (properties or {}).items()}
         required = words.pop("required", None)
         if isinstance(required, list):
-            result["required"] = required
+            result["required"] = list(dict.fromkeys(required))
+            self.beyond |= not result["properties"].keys() >= set(required)  # what nobody may give
         self.optional += len(result["properties"].keys() - set(required or ()))
         result["additionalProperties"] = False
 
