@@ -428,8 +428,8 @@ def test_E4_a_stream_that_ends_before_its_answer_is_no_success(events: list[Any]
 def test_E4_events_before_the_answer_say_nothing_but_their_counts_are_not_lost() -> None:
     """Where nothing was said, a failure has still its own status; what the prompt cost is known all the same."""
     decoder = StreamDecoder(1, {})
-    counted = {"usageMetadata": {"promptTokenCount": 7}}
-    assert [decoder.decode(json.dumps(event).encode()) for event in ({}, counted, {"candidates": []})] == [None] * 3
+    counted: dict[str, Any] = {"usageMetadata": {"promptTokenCount": 7}}
+    assert decoded(decoder, [{}, counted, {"candidates": []}]) == []
     (chunk,) = decoded(decoder, [{"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}])
     assert chunk.usage == Usage(input=7, output=0)
     *_, last = chunks_of([{"promptFeedback": {"blockReason": "SAFETY"}, **counted}])
