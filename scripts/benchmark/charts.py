@@ -9,7 +9,7 @@ import msgspec
 Point = tuple[float, float]
 
 WIDTH, HEIGHT = 640, 320
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48
+LEFT, RIGHT, TOP, BOTTOM = 64, 28, 40, 48
 COLOURS = ("#0b6bcb", "#c4501b", "#2e8540", "#7a4fbf")
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#333}.title{font-weight:600;font-size:14px}"
