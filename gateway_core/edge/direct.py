@@ -15,7 +15,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from gateway_core.delivery import Taken
 from gateway_core.edge.errors import Headers
 from gateway_core.edge.guard import ClientGone, check_body_headers, too_large
-from gateway_core.ids import request_id
 
 if TYPE_CHECKING:
     from gateway_core.edge.protocol import GuardedProtocol
@@ -46,7 +45,7 @@ class DirectExchange:
     )
 
     def __init__(self, connection: "GuardedProtocol", headers: Headers, *, keep_alive: bool) -> None:
-        self.request_id = request_id()
+        self.request_id = connection.ids.new()
         self.headers = headers
         self.peer = connection.peer
         self.started = False

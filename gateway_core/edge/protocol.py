@@ -19,7 +19,7 @@ from gateway_core.edge.errors import render
 from gateway_core.edge.host import CONNECTION
 from gateway_core.edge.tcp import sent_and_acknowledged
 from gateway_core.errors import InvalidRequest
-from gateway_core.ids import request_id
+from gateway_core.ids import RequestIds
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +93,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self,
         server: ServerConfig,
         direct: tuple[bytes, Callable[[DirectExchange], Awaitable[None]]],
+        ids: RequestIds,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         self._server_config = server
         #: The target of a POST that is served without ASGI, and who serves it.
         self._direct_target, self._call = direct
+        self.ids = ids
         self._id_header = f"{server.header_prefix}request-id".lower().encode()
         self.peer = ""
         self._defaults: list[tuple[bytes, bytes]] = []
@@ -370,7 +372,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._end(431, f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
 
     def _end(self, status: int, message: str) -> None:
-        identifier = request_id()
+        identifier = self.ids.new()
         _, headers, body = render(InvalidRequest(message), identifier, self._server_config)
         prefix = self._server_config.header_prefix.lower()
         name = identifier.encode()

@@ -21,7 +21,7 @@ from gateway_core.edge.host import Host
 from gateway_core.edge.protocol import SWEEP_SECONDS, GuardedProtocol
 from gateway_core.errors import ConfigError
 from gateway_core.home import Home, RunningServer
-from gateway_core.ids import new_id
+from gateway_core.ids import RequestIds, new_id
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class _Server(uvicorn.Server):
         self._listener = listener
         self._announce = announce
         direct = (CHAT.encode(), gateway.app.call)
-        protocol: Any = partial(GuardedProtocol, gateway.services.config.server, direct)
+        protocol: Any = partial(GuardedProtocol, gateway.services.config.server, direct, RequestIds())
         super().__init__(
             uvicorn.Config(
                 gateway.app,
