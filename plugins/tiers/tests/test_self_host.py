@@ -96,3 +96,21 @@ async def test_a_suspended_account_is_refused() -> None:
 async def test_bad_settings_are_named(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         await admitting(**settings)
+
+
+async def test_an_account_that_changed_has_other_terms_at_once() -> None:
+    dispatch, first, second = await admitting(cap_usd="1"), call(), call(cap=Units(7))
+    before = dispatch.admit(first)
+    assert dispatch.admit(first) is before
+    changed = dispatch.admit(second)
+    assert changed is not None
+    assert changed.cap == Units(7)
+
+
+async def test_each_model_has_its_own_terms() -> None:
+    dispatch, account = await admitting(), samples.account(limits={"m": {"rpm": 3}})
+    limited = dispatch.admit(samples.call("m", account=account))
+    other = dispatch.admit(samples.call("n", account=account))
+    assert limited is not None
+    assert [window.limit for window in limited.windows] == [3]
+    assert other == Terms("self-host")

@@ -8,7 +8,7 @@ from msgspec import Meta
 from gateway_core.hookspecs import API, hookimpl
 from gateway_core.services import Services
 from gateway_core.types import BearerKind, Call, Terms
-from spl_tiers.terms import account_terms, refuse_suspended, require_subscription
+from spl_tiers.terms import AccountTerms, refuse_suspended, require_subscription
 
 TIER = "paid"
 KINDS: frozenset[BearerKind] = frozenset({"user_key", "instance"})
@@ -29,7 +29,7 @@ class Plugin:
     Settings = PaidSettings
 
     def __init__(self, settings: PaidSettings) -> None:
-        self._requests_per_minute = settings.requests_per_minute
+        self._terms = AccountTerms(TIER, settings.requests_per_minute)
         self._kinds: frozenset[BearerKind] = frozenset()
 
     @hookimpl
@@ -45,4 +45,4 @@ class Plugin:
             return None
         refuse_suspended(call.account)
         require_subscription(TIER, call.account)
-        return account_terms(TIER, call, self._requests_per_minute)
+        return self._terms.of(call)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from gateway_core.hookspecs import API, hookimpl
 from gateway_core.services import Services
 from gateway_core.types import BearerKind, Call, Terms
-from spl_tiers.terms import account_terms, parse_amount, refuse_suspended, require_subscription
+from spl_tiers.terms import AccountTerms, parse_amount, refuse_suspended, require_subscription
 
 TIER = "self-host"
 OWN: frozenset[BearerKind] = frozenset({"self_host", "operator"})
@@ -39,8 +39,7 @@ class Plugin:
     Settings = SelfHostSettings
 
     def __init__(self, settings: SelfHostSettings) -> None:
-        self._requests_per_minute = settings.requests_per_minute
-        self._cap = parse_amount("cap_usd", settings.cap_usd)
+        self._terms = AccountTerms(TIER, settings.requests_per_minute, parse_amount("cap_usd", settings.cap_usd))
         self._needs_subscription = settings.needs_subscription
         self._kinds = OWN
 
@@ -58,4 +57,4 @@ class Plugin:
         refuse_suspended(call.account)
         if self._needs_subscription and call.principal.kind != "operator":
             require_subscription(TIER, call.account)
-        return account_terms(TIER, call, self._requests_per_minute, self._cap)
+        return self._terms.of(call)

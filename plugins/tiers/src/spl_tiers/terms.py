@@ -8,6 +8,8 @@ from gateway_core.types import Account, Call, Subscription, Terms, Window
 
 MINUTE = 60
 
+_MOST_KEPT = 10_000
+
 _NONE: Mapping[str, int] = {}
 
 
@@ -54,15 +56,36 @@ def account_windows(tier: str, call: Call, requests_per_minute: int | None) -> t
     return tuple(windows)
 
 
-def account_terms(tier: str, call: Call, requests_per_minute: int | None, cap: Units | None = None) -> Terms:
-    """Terms of a tier that meters an account. Its own cap replaces the tier's; of that and its subscription's the
-    tighter binds."""
-    account = call.account
-    plan = active(account)
-    tightest = cap if account.cap is None else account.cap
-    if plan is not None and plan.cap is not None and (tightest is None or plan.cap < tightest):
-        tightest = plan.cap
-    return Terms(tier, account_windows(tier, call, requests_per_minute), tightest)
+class AccountTerms:
+    """Terms of a tier that meters accounts: kept for each account and model while the account is the same."""
+
+    def __init__(self, tier: str, requests_per_minute: int | None, cap: Units | None = None) -> None:
+        self._tier = tier
+        self._requests_per_minute = requests_per_minute
+        self._cap = cap
+        self._kept: dict[tuple[str, str], tuple[Account, Terms]] = {}
+
+    def of(self, call: Call) -> Terms:
+        """What holds for a call. The store reads an account anew after every change: then it is another object."""
+        account = call.account
+        place = (account.id, call.request.model)
+        kept = self._kept.get(place)
+        if kept is not None and kept[0] is account:
+            return kept[1]
+        windows = account_windows(self._tier, call, self._requests_per_minute)
+        terms = Terms(self._tier, windows, self._tightest(account))
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        self._kept[place] = account, terms
+        return terms
+
+    def _tightest(self, account: Account) -> Units | None:
+        """An account's own cap replaces the tier's; of that and its subscription's the tighter binds."""
+        plan = active(account)
+        cap = self._cap if account.cap is None else account.cap
+        if plan is not None and plan.cap is not None and (cap is None or plan.cap < cap):
+            return plan.cap
+        return cap
 
 
 def parse_amount(name: str, usd: str | None) -> Units | None:
