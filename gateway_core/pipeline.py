@@ -262,11 +262,10 @@ class Pipeline:
 
     async def _settle(self, admitted: Admitted, settlement: Settlement, answer: KeptAnswer | None = None) -> None:
         """Settles, gives back what was reserved and not used, and waits until the row is on disk."""
-        settled = self._settler.post(settlement, answer)
         self._losses.note(settlement)
         self._limiter.settle(admitted.reservation, settlement.usage.input + settlement.usage.output)
         try:
-            row = await settled
+            row = await self._settler.post(settlement, answer)
         except StoreError as error:
             raise not_written() from error
         self._outbox.note(admitted.hold.account_id, row.sequence)

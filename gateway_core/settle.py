@@ -6,9 +6,7 @@ more than the hold, and is made exactly once. What a dead process left open is s
 
 import asyncio
 import logging
-from asyncio import Future
 from contextlib import suppress
-from functools import partial
 
 import msgspec
 
@@ -83,7 +81,8 @@ class Settler:
         Also gives the output limit to send upstream, None unless a cap binds where the client named no limit.
         """
         request = call.request
-        await self._fits(call, facts)
+        if request.size > facts.context_tokens:
+            await self._fits(call, facts)
         input_tokens = _most_input(request, facts, request.size)
         output_tokens = (request.output_limit or facts.max_output_tokens) * request.choices
         unmetered = terms.unmetered or facts.billed_upstream
@@ -123,9 +122,7 @@ class Settler:
         return priced.rates
 
     async def _fits(self, call: Call, facts: ModelFacts) -> None:
-        """Refuses what is longer than the model's context: no price is known for it. Counts only what might be."""
-        if call.request.size <= facts.context_tokens:
-            return
+        """Refuses what is longer than the model's context: no price is known for it. Asked only of what might be."""
         counted = await self._tokens.count_messages(facts.tokenizer, call.request.body)
         if counted.input > facts.context_tokens:
             raise InvalidRequest(
@@ -151,9 +148,9 @@ class Settler:
         await self._store.ledger.hold(hold)
         return hold, limit if limit is not None and limit < facts.max_output_tokens else None
 
-    def settle(self, hold: Hold, end: End) -> "Future[Settled]":
-        """Settles a hold once and for all. The future is done when it is on disk; it need not be awaited."""
-        return self.post(self.draw_up(hold, end))
+    async def settle(self, hold: Hold, end: End) -> Settled:
+        """Settles a hold once and for all; on disk when it returns."""
+        return await self.post(self.draw_up(hold, end))
 
     def draw_up(self, hold: Hold, end: End) -> Settlement:
         """What is charged and owed for a call that ended like this."""
@@ -186,15 +183,16 @@ class Settler:
 
     # ------------------------------------------------------------ a commit whose fate is unknown
 
-    def post(self, settlement: Settlement, answer: KeptAnswer | None = None) -> "Future[Settled]":
-        """Puts a settlement on the ledger, and with it the answer that is to be kept."""
-        settled = self._store.ledger.settle(settlement, answer)
-        settled.add_done_callback(partial(self._keep_unsettled, settlement, answer))
-        return settled
+    async def post(self, settlement: Settlement, answer: KeptAnswer | None = None) -> Settled:
+        """Puts a settlement on the ledger, and with it the answer that is to be kept; on disk when it returns.
 
-    def _keep_unsettled(self, settlement: Settlement, answer: KeptAnswer | None, settled: "Future[Settled]") -> None:
-        if not settled.cancelled() and isinstance(settled.exception(), StoreError):
+        Where that fails nobody knows whether it landed: it is tried again under the same id.
+        """
+        try:
+            return await self._store.ledger.settle(settlement, answer)
+        except StoreError:
             self._unsettled[settlement.hold.id] = settlement, answer
+            raise
 
     def undecided(self, call_id: str) -> bool:
         """Whether a call's settlement may or may not have landed, and is tried again."""
@@ -261,7 +259,7 @@ class Settler:
             log.warning("settled %d calls that the last run left open", len(orphans))
         return len(orphans)
 
-    def _recovered(self, orphan: OpenCall) -> "Future[Settled]":
+    async def _recovered(self, orphan: OpenCall) -> Settled:
         hold, reached = orphan.hold, orphan.checkpoint
         usage, route, ttft_ms = Usage(), None, None
         if reached is not None:
@@ -283,7 +281,7 @@ class Settler:
             route=route,
             ttft_ms=ttft_ms,
         )
-        return self.settle(hold, end)
+        return await self.settle(hold, end)
 
 
 def _withheld(settlement: Settlement) -> Settlement:

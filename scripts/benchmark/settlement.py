@@ -50,9 +50,8 @@ class Settling:
         await self._rest()
         end = End(usage=USAGE, generated=USAGE, outcome="ok", route=Route("openai", "gpt-4o-2026"))
         settlement = gateway.settler.draw_up(hold, end)
-        settled = gateway.settler.post(settlement)
         gateway.losses.note(settlement)
-        row = await settled
+        row = await gateway.settler.post(settlement)
         gateway.outbox.note(hold.account_id, row.sequence)
         assert opened.done()
 
