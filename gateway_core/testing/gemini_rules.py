@@ -78,6 +78,8 @@ class Model:
         self.version = float(found[1]) if found else 99.0
         self.pro = "-pro" in name
         self.lite = "flash-lite" in name
+        #: It goes on with no turn of its own, and takes results only in a turn of their own.
+        self.strict_turns = name.startswith("gemini-") and self.version >= (3.5 if self.lite else 3.6)
 
     def levels(self) -> frozenset[str]:
         """The levels of thinking that it knows."""
@@ -115,6 +117,8 @@ def check(raw: bytes, model_name: str, issued: frozenset[str] | set[str] = froze
     _check_contents(body["contents"])
     _check_system(body.get("systemInstruction"))
     _check_calls(body["contents"], model)
+    if model.strict_turns:
+        _check_turns(body["contents"])
     if model.version >= 3:
         _check_signatures(body["contents"], issued)
     return body
@@ -268,7 +272,7 @@ def _check_contents(contents: list[Body]) -> None:
     if contents[0]["role"] != "user":
         raise Refused("Please ensure that multiturn requests start with a user turn.", "contents[0]")
     for index, (one, other) in enumerate(pairwise(contents)):
-        if one["role"] == other["role"]:
+        if one["role"] == other["role"] and not _results(one):
             raise Refused(
                 "Please ensure that multiturn requests alternate between user and model.", f"contents[{index}]"
             )
@@ -339,6 +343,14 @@ def _check_calls(contents: list[Body], model: Model) -> None:
             raise Refused("function_call.name: Invalid function name.", f"contents[{index}]")
     if waiting:
         raise Refused("Please ensure that function call turn comes before a function response turn.", "contents")
+
+
+def _check_turns(contents: list[Body]) -> None:
+    if contents[-1]["role"] == "model":
+        raise Refused("Requests ending with a model turn are not supported.", "contents")
+    for index, content in enumerate(contents):
+        if 0 < len(_results(content)) < len(content["parts"]):
+            raise Refused("A turn of function responses must hold nothing else.", f"contents[{index}]")
 
 
 def _check_result(call: Body, result: Body, model: Model, place: str) -> None:

@@ -95,10 +95,31 @@ def test_M4_a_prefill_is_passed_on(sent: Sent) -> None:
     assert body["contents"][-1] == {"role": "model", "parts": says("The answer is ")}
 
 
-def test_M4_a_model_that_takes_no_prefill_says_so(sent: Sent) -> None:
-    with pytest.raises(InvalidRequest, match="asked-for does not continue") as refused:
-        sent(messages=[USER, {"role": "assistant", "content": "The"}], overrides={"prefill": False})
-    assert refused.value.param == "messages"
+@pytest.mark.parametrize("to", ["gemini-3.5-flash-lite", "gemini-3.6-flash", "gemini-3.8-flash", "gemini-flash-latest"])
+def test_M4_where_no_prefill_is_taken_the_user_speaks_last(sent: Sent, to: str) -> None:
+    """As on OpenAI, the answer is a message after that of the assistant."""
+    body = sent(to, messages=[USER, {"role": "assistant", "content": "The"}])
+    assert [turn["role"] for turn in body["contents"]] == ["user", "model", "user"]
+    assert body["contents"][-1]["parts"] == says("Continue.")
+
+
+@pytest.mark.parametrize(
+    ("to", "roles"),
+    [
+        ("gemini-2.5-flash", ["user", "model", "user"]),
+        ("gemini-3.5-flash", ["user", "model", "user"]),
+        (NEW, ["user", "model", "user", "user"]),
+    ],
+)
+def test_T7_results_stand_alone_where_the_model_wants_it(sent: Sent, to: str, roles: list[str]) -> None:
+    more = {"role": "system", "content": "More."}
+    turns = sent(to, messages=[USER, calls(call("c1")), result("c1"), more, USER])["contents"]
+    assert [turn["role"] for turn in turns] == roles
+    assert "functionResponse" in turns[2]["parts"][0]
+    texts = [part["text"] for turn in turns[2:] for part in turn["parts"] if "text" in part]
+    assert texts == ["More.", USER["content"]]
+    if len(turns) == 4:
+        assert len(turns[2]["parts"]) == 1
 
 
 @pytest.mark.parametrize("empty", ["", [{"type": "text", "text": ""}]])
@@ -358,7 +379,7 @@ def test_R6_turns_that_are_over_need_none(sent: Sent) -> None:
 
 def test_R6_words_of_the_user_beside_results_may_not_begin_a_turn(sent: Sent) -> None:
     """The two are one turn for Google. Whether it counts that as a new one is nowhere said; a dummy is always taken."""
-    assert signatures(sent(NEW, messages=[*LOOP, USER])) == [DUMMY, None, DUMMY]
+    assert signatures(sent("gemini-3.5-flash", messages=[*LOOP, USER])) == [DUMMY, None, DUMMY]
 
 
 def test_R6_a_signature_that_the_client_gives_back_comes_first(sent: Sent) -> None:

@@ -14,6 +14,9 @@ from spl_provider_gemini.parts import parts_of, texts_of
 OPENING = "Begin."
 """What the user is taken to have said where the API wants him to speak first, and he has not."""
 
+CLOSING = "Continue."
+"""The same where it wants him to speak last."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -70,10 +73,7 @@ class Conversation:
         if not turns or turns[0]["role"] == "model":
             turns.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
         if turns[-1]["role"] == "model" and not self._given.rules.prefill:
-            raise InvalidRequest(
-                f"{self._given.model} does not continue an assistant message: the last message must be the user's.",
-                param="messages",
-            )
+            turns.append({"role": "user", "parts": [{"text": CLOSING}]})
         if self._given.rules.signatures == "required":
             _sign(turns, self._given.rules.dummy_signature)
 
@@ -81,10 +81,14 @@ class Conversation:
         """Adds to the turn of this role, or begins one."""
         if not parts:
             return
-        if self.turns and self.turns[-1]["role"] == role:
-            self.turns[-1]["parts"] += parts
+        last = self.turns[-1] if self.turns else None
+        if last is not None and last["role"] == role and not self._is_apart(last):
+            last["parts"] += parts
         else:
             self.turns.append({"role": role, "parts": parts})
+
+    def _is_apart(self, turn: Json) -> bool:
+        return self._given.rules.results_alone and "functionResponse" in turn["parts"][0]
 
     def _assistant(self, message: Mapping[str, Any], index: int, place: str) -> None:
         if message.get("function_call") is not None:

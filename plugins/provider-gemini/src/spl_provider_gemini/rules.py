@@ -36,7 +36,9 @@ class ModelRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     #: The most stop sequences.
     stops: int = 5
     #: The last turn may be the model's, to be gone on with.
-    prefill: bool = True
+    prefill: bool = False
+    #: A turn of functions' results holds nothing else: what the user says after them is a turn of its own.
+    results_alone: bool = True
     #: Token probabilities can be asked for.
     logprobs: bool = True
     #: Fields of generationConfig that the model refuses and that are pure hints: left out.
@@ -53,14 +55,13 @@ def _budgets(none: int, minimal: int, most: int) -> dict[str, int | str]:
     return {"none": none, "minimal": minimal, "low": 1024, "medium": 8192, "high": 24576, "xhigh": most}
 
 
-_OLD = ModelRules(
-    schemas="openapi", json_with_tools=False, signatures="none", call_ids=False, media_in_results=False
-)  # fmt: skip
-_2_5 = ModelRules(json_with_tools=False, signatures="optional", call_ids=False, media_in_results=False)
+replace = msgspec.structs.replace
 _NEWEST = ModelRules(efforts=_levels("LOW"))
 _MINIMAL = ModelRules(efforts=_levels("MINIMAL"))
+_3 = ModelRules(prefill=True, results_alone=False)
+_2_5 = replace(_3, json_with_tools=False, signatures="optional", call_ids=False, media_in_results=False)
+_OLD = replace(_2_5, schemas="openapi", signatures="none")
 
-replace = msgspec.structs.replace
 RULES: tuple[tuple[str, ModelRules], ...] = (
     ("gemini-1.*", _OLD),
     ("gemini-2.0-*", _OLD),
@@ -70,12 +71,15 @@ RULES: tuple[tuple[str, ModelRules], ...] = (
     ("gemini-2.5-flash-lite*", replace(_2_5, efforts=_budgets(0, 512, 24576))),
     ("gemini-2.5-flash-image*", replace(_2_5, signatures="none")),
     ("gemini-2.5-*", replace(_2_5, efforts=_budgets(0, 512, 24576))),
-    ("gemini-3-pro-image*", replace(_NEWEST, signatures="optional", efforts={})),
-    ("gemini-3-pro*", ModelRules(efforts=_levels("LOW", medium="HIGH"))),
+    ("gemini-3-pro-image*", replace(_3, signatures="optional")),
+    ("gemini-3-pro*", replace(_3, efforts=_levels("LOW", medium="HIGH"))),
+    ("gemini-3.1-pro*", replace(_3, efforts=_levels("LOW"))),
     ("gemini-3*-pro*", _NEWEST),
+    ("gemini-3.1-flash-lite*", replace(_3, efforts=_levels("MINIMAL"))),
     ("gemini-3*-flash-lite*", _MINIMAL),
-    ("gemini-3-flash*", _MINIMAL),
-    ("gemini-3.[1-6]-flash*", _MINIMAL),
+    ("gemini-3-flash*", replace(_3, efforts=_levels("MINIMAL"))),
+    ("gemini-3.[1-5]-flash*", replace(_3, efforts=_levels("MINIMAL"))),
+    ("gemini-3.6-flash*", _MINIMAL),
     ("*", _NEWEST),
 )
 """The first that fits; "*" stands for what is newer than this table."""
