@@ -34,7 +34,9 @@ def usage_object(usage: Usage, fields: Mapping[str, msgspec.Raw] | None, cost_ce
         result["prompt_tokens_details"] = {"cached_tokens": usage.cached}
         result["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
     else:
-        result.update((name, value) for name, value in fields.items() if name not in result and name != "cost_cents")
+        for name, value in fields.items():
+            if name not in result and name != "cost_cents":
+                result[name] = value
     if cost_cents is not None:
         result["cost_cents"] = cost_cents
     return result

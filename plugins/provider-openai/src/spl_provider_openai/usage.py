@@ -58,6 +58,6 @@ def _part(value: Any, most: int) -> tuple[int, bool]:
     """A count that is a part of another, held within it; whether it had to be."""
     if value is None:
         return 0, False
-    if not is_count(value):
-        return 0, True
-    return min(value, most), value > most
+    if type(value) is int and 0 <= value <= most:
+        return value, False
+    return most if is_count(value) else 0, True
