@@ -76,9 +76,12 @@ class Windows:
             if counter.used(now) + (amount or 1) > window.limit:
                 raise self._refusal(windows, tokens, now)
             asked.append((window, counter, amount))
-        entries = [(window, counter, counter.take(now, amount), amount) for window, counter, amount in asked]
-        states = tuple([_state(window, counter, now) for window, counter, _ in asked])
-        return Reservation(states, Taken(entries))
+        entries: list[_Entry] = []
+        states: list[LimitState] = []
+        for window, counter, amount in asked:
+            entries.append((window, counter, counter.take(now, amount), amount))
+            states.append(_state(window, counter, now))
+        return Reservation(tuple(states), Taken(entries))
 
     def settle(self, reservation: Reservation, tokens: int) -> None:
         """Gives back reserved tokens that were not used; what was used beyond them counts from now on."""

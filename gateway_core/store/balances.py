@@ -94,8 +94,10 @@ class Balances:
             if checked:
                 _check(hold.day_cap, day, amount, f"The {hold.tier} tier's daily budget", "today")
         if checked:
-            _check(hold.bearer_cap, bearer, amount, "This key's own cap")
-            _check(hold.account_cap, account, amount, "The account's monthly cap")
+            if hold.bearer_cap is not None:
+                _check(hold.bearer_cap, bearer, amount, "This key's own cap")
+            if hold.account_cap is not None:
+                _check(hold.account_cap, account, amount, "The account's monthly cap")
         for entry in entries:
             entry.held += amount
             entry.holds += 1
@@ -156,8 +158,8 @@ def _day(hold: Hold) -> Key:
     return (hold.account_id, hold.tier, day_of(hold.started_at))
 
 
-def _check(cap: int | None, entry: Entry, amount: int, what: str, when: str = "this month") -> None:
-    if cap is None or (entry.settled or 0) + entry.held + amount <= cap:
+def _check(cap: int, entry: Entry, amount: int, what: str, when: str = "this month") -> None:
+    if (entry.settled or 0) + entry.held + amount <= cap:
         return
     left = max(0, cap - (entry.settled or 0) - entry.held)
     raise QuotaExceeded(
