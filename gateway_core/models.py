@@ -9,7 +9,7 @@ import msgspec
 from gateway_core.config import TIMEOUTS, Config, ModelConfig
 from gateway_core.config_checks import billed_upstream
 from gateway_core.ports import Provider
-from gateway_core.types import Deadlines, ModelFacts, Route
+from gateway_core.types import OUTPUT_TOKENS, Deadlines, ModelFacts, Route
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,9 @@ def resolve_models(config: Config, live: Mapping[str, Provider]) -> dict[str, Mo
     off: dict[str, list[str]] = {}
     for name in config.models:
         model = merged(config, name)
+        most = OUTPUT_TOKENS if model.max_output_tokens is None else model.max_output_tokens
         routes = tuple(
-            Route(route.provider, route.model, deadlines(config, route.provider, model))
+            Route(route.provider, route.model, deadlines(config, route.provider, model), most)
             for route in model.routes
             if route.provider in live
         )

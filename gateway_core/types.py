@@ -29,6 +29,9 @@ AUDIT_THREAD = "th_audit_api_usage"
 ADJUSTMENTS_THREAD = "th_audit_adjustments"
 """One record an adjustment."""
 
+OUTPUT_TOKENS = 16_384
+"""The most that a model answers of which nothing else is configured."""
+
 ROUTED_FIELDS = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens")
 """The request's fields that the gateway may change on the way to an OpenAI-compatible upstream."""
 
@@ -113,11 +116,13 @@ class Deadlines(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One way to serve a model: a configured provider, the model's name there, and how long it may take."""
+    """One way to serve a model: a configured provider, the model's name there, how long it may take, and how many
+    output tokens are held for a call that names no limit: where the provider's API wants one, it is this at most."""
 
     provider: str
     model: str
     deadlines: Deadlines = Deadlines()
+    max_output_tokens: int | None = None
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
@@ -128,7 +133,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     #: Tiers that may use it; None for all but anonymous.
     tiers: frozenset[str] | None = None
     context_tokens: int = 128_000
-    max_output_tokens: int = 16_384
+    max_output_tokens: int = OUTPUT_TOKENS
     #: What TPM reserves where the call names no output limit.
     output_reservation: int = 4_096
     #: The most input tokens that one image or file can cost.

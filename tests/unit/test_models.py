@@ -9,7 +9,7 @@ import pytest
 from gateway_core.config import Config
 from gateway_core.config_file import from_tables
 from gateway_core.models import deadlines, merged, resolve_models
-from gateway_core.types import Deadlines, ModelFacts, Route
+from gateway_core.types import OUTPUT_TOKENS, Deadlines, ModelFacts, Route
 
 
 class Live:
@@ -41,7 +41,7 @@ def test_what_a_model_says_wins_over_the_catalogue_and_that_over_defaults() -> N
     facts = resolve(made, one=Live())["m"]
     assert (facts.context_tokens, facts.max_output_tokens, facts.output_reservation) == (5000, 70, 4096)
     assert (facts.family, facts.features, facts.tiers) == ("f", frozenset({"stream", "tools"}), frozenset({"paid"}))
-    assert facts.routes == (Route("one", "m-one"),)
+    assert facts.routes == (Route("one", "m-one", max_output_tokens=70),)
 
 
 def test_an_empty_list_said_on_purpose_stays() -> None:
@@ -52,13 +52,16 @@ def test_an_empty_list_said_on_purpose_stays() -> None:
 
 def test_routes_may_come_from_the_catalogue() -> None:
     made = config({"m": {}}, {"m": {"routes": routes("one")}})
-    assert resolve(made, one=Live())["m"].routes == (Route("one", "m-one"),)
+    assert resolve(made, one=Live())["m"].routes == (Route("one", "m-one", max_output_tokens=OUTPUT_TOKENS),)
 
 
 def test_only_routes_whose_provider_is_on_are_kept_in_order() -> None:
     made = config({"m": {"routes": routes("two", "one")}})
-    assert resolve(made, one=Live(), two=Live())["m"].routes == (Route("two", "m-two"), Route("one", "m-one"))
-    assert resolve(made, one=Live())["m"].routes == (Route("one", "m-one"),)
+    assert resolve(made, one=Live(), two=Live())["m"].routes == (
+        Route("two", "m-two", max_output_tokens=OUTPUT_TOKENS),
+        Route("one", "m-one", max_output_tokens=OUTPUT_TOKENS),
+    )
+    assert resolve(made, one=Live())["m"].routes == (Route("one", "m-one", max_output_tokens=OUTPUT_TOKENS),)
 
 
 def test_a_model_without_a_live_route_is_not_served_and_a_line_says_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -49,6 +49,12 @@ def test_S1_the_limit_that_the_api_demands(
     assert sent(model, {"limit": limit}, **asked)["max_tokens"] == sent_limit
 
 
+@pytest.mark.parametrize(("held", "sent_limit"), [(16_384, 16_384), (200_000, 64_000)])
+def test_S1_a_default_is_no_more_than_was_held(sent: Sent, held: int, sent_limit: int) -> None:
+    assert sent(SONNET, {"held": held})["max_tokens"] == sent_limit
+    assert sent(SONNET, {"held": held}, max_tokens=20_000)["max_tokens"] == 20_000
+
+
 @pytest.mark.parametrize(
     ("model", "asked", "made"),
     [

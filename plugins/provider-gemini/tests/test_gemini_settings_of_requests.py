@@ -35,6 +35,12 @@ def test_S1_the_output_limit_arrives(sent: Sent, asked: dict[str, Any], limit: i
     assert config(sent(limit=limit, **asked)).get("maxOutputTokens") == expected
 
 
+def test_S1_without_a_limit_there_is_what_was_held(sent: Sent) -> None:
+    assert config(sent(given={"held": 16_384})) == {"maxOutputTokens": 16_384}
+    assert config(sent(given={"held": 16_384}, max_tokens=5)) == {"maxOutputTokens": 5}
+    assert config(sent(given={"held": 16_384}, limit=3)) == {"maxOutputTokens": 3}
+
+
 @pytest.mark.parametrize("temperature", [0, 0.7, 1, 2])
 def test_S2_temperature_and_top_p_arrive_zero_too(sent: Sent, temperature: float) -> None:
     assert config(sent(temperature=temperature, top_p=0)) == {"temperature": temperature, "topP": 0}

@@ -98,7 +98,8 @@ class AnthropicProvider:
         async def converted(*, think: bool) -> Converted:
             conversion = partial(
                 convert, request, route.model, rules,
-                limit=limit, held=route.max_output_tokens, stream=stream, fetched=fetched, thoughts=thoughts, think=think,
+                limit=limit, held=route.max_output_tokens, stream=stream,
+                fetched=fetched, thoughts=thoughts, think=think,
             )  # fmt: skip
             # A large one takes longer than other calls may wait.
             return conversion() if request.size <= _LARGE else await asyncio.to_thread(conversion)

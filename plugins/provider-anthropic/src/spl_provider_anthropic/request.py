@@ -56,7 +56,8 @@ def convert(
 ) -> Converted:
     """Converts it. Raises InvalidRequest, naming the field, for what the model cannot do.
 
-    `limit` replaces the client's output limit, `held` bounds the one of a client that names none; `think` False: this call goes without thinking, given or new.
+    `limit` replaces the client's output limit, `held` bounds the one of a client that names none; `think` False: this
+    call goes without thinking, given or new.
     """
     body = request.body
     refuse_what_is_missing(body)

@@ -16,6 +16,8 @@ class Given(msgspec.Struct, frozen=True):
 
     model: str
     rules: ModelRules
+    #: The output tokens that are held for a call that names no limit.
+    held: int | None = None
     #: By address.
     media: Mapping[str, MediaFile] = {}
     #: By tool call id.

@@ -65,7 +65,7 @@ class GeminiProvider:
         self, request: ChatRequest, route: Route, output_limit: int | None, *, stream: bool
     ) -> tuple[UpstreamResponse, Mapping[str, str]]:
         """Sends it; an answer other than 200 is raised as the fault that it is."""
-        given = await self._given(request, route.model)
+        given = await self._given(request, route)
         conversion = partial(encode_request, request, given, output_limit)
         # A large one takes longer than other calls may wait.
         body, renamed = conversion() if request.size <= _LARGE else await asyncio.to_thread(conversion)
@@ -81,7 +81,8 @@ class GeminiProvider:
             return response, renamed
         raise fault(response.status, await failure_body(response), response.retry_after, self._api_key)
 
-    async def _given(self, request: ChatRequest, model: str) -> Given:
+    async def _given(self, request: ChatRequest, route: Route) -> Given:
+        model = route.model
         rules = self._rules.get(model)
         if rules is None:
             rules = self._rules[model] = rules_of(model, self._settings.models)
@@ -94,6 +95,7 @@ class GeminiProvider:
         return Given(
             model=request.model,
             rules=rules,
+            held=route.max_output_tokens,
             media=await self._media.fetch(request.account_id, links) if links else {},
             signatures=signatures,
             google_fetches=self._settings.google_fetches,

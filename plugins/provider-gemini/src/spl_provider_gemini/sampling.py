@@ -28,6 +28,7 @@ def add_sampling(config: Json, body: Mapping[str, Any], given: Given, output_lim
     if (seed := body.get("seed")) is not None:
         config["seed"] = seed if -_INT32 <= seed < _INT32 else seed % _INT32
     limit = output_limit if output_limit is not None else body.get("max_completion_tokens") or body.get("max_tokens")
+    limit = given.held if limit is None else limit
     if limit is not None:
         config["maxOutputTokens"] = limit
     if (stop := body.get("stop")) is not None:
