@@ -99,7 +99,10 @@ class ChunkEncoder:
                     if extra != self._extra:
                         self._end = _fields(extra) + self._tail
                     self._extra = extra
-                pieces += (head, _one_line(chunk.choices), self._end)
+                choices = bytes(chunk.choices)
+                if choices.find(10) >= 0 or choices.find(13) >= 0:  # hardly ever
+                    choices = _one_line(choices)
+                pieces += (head, choices, self._end)
         return b"".join(pieces)
 
     def usage(
