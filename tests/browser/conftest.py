@@ -103,9 +103,9 @@ class Console:
         page.wait_for_url(re.compile(r"/console$"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    """One gateway for all tests of the browser."""
+    """One gateway for the tests of a module."""
     with serving(tmp_path_factory.mktemp("console") / "home", config=CONFIG) as served:
         yield seeded(served)
 
@@ -123,9 +123,13 @@ def seeded(served: ServedGateway) -> Console:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without anything of its own on the network."""
+    """Debian's Chromium, without anything of its own on the network.
+
+    Not for the whole session: Playwright keeps an event loop running in this thread until it is stopped, and no test
+    of another folder could run one of its own.
+    """
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=ARGUMENTS)
         yield found
@@ -187,7 +191,7 @@ def page(context: BrowserContext) -> Page:
     return context.new_page()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def owners_state(console: Console, browser: Browser) -> StorageState:
     """What a browser keeps once the account's owner has signed in."""
     context = browser.new_context()
