@@ -372,9 +372,11 @@ def test_a_plugins_command_is_listed_and_works(tmp_path: Path) -> None:
     (site / "spl_hello-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: spl-hello\nVersion: 1\n")
     (site / "spl_hello-1.dist-info" / "entry_points.txt").write_text("[spl_gateway]\nhello = spl_hello:Plugin\n")
     env = {"PYTHONPATH": str(site)}
-    assert "From plugins:\n  hello  Say which models there are." in good("--help", home=home, env=env)
+    ours = re.compile(r"^  hello +Say which models there are\.$", re.MULTILINE)
+    _, _, from_plugins = good("--help", home=home, env=env).partition("From plugins:\n")
+    assert ours.search(from_plugins)
     assert good("hello", home=home, env=env).strip()
-    assert "From plugins" not in good("--help", home=home)
+    assert not ours.search(good("--help", home=home))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
