@@ -100,8 +100,8 @@ async def authenticate(credentials: Credentials) -> Principal | None:
 def admit(call: Call) -> Terms | None:
     """The terms of the caller's tier for this call: limits and cap. Pure.
 
-    Also asked before the body is read, then about the model "": the windows that hold for every model are looked at,
-    and a refusal waits for its turn.
+    Also asked while the body is still on its way, then about the model "": the windows that hold for every model are
+    looked at, and a refusal waits for its turn.
 
     None: not my tier. `SubscriptionRequired`, `AccountSuspended`: mine, and refused.
     """

@@ -198,7 +198,7 @@ def test_25_a_stream_that_its_client_left_is_not_made_twice(
         for line in answer.iter_lines():
             if "word3" in line:
                 break
-    openai_upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
+    openai_upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
     again = call(client, stream=True)
     assert again.status_code == 409
     ((settled, outcome, charge),) = rows(served.home)
@@ -218,7 +218,7 @@ def test_25_a_plain_call_that_its_client_left_is_made_again(
             headers={"Idempotency-Key": "k"},
             timeout=0.5,
         )
-    openai_upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
+    openai_upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
     assert call(client).status_code == 200
     assert [(outcome, charge > 0) for _, outcome, charge in rows(served.home)] == [("failed", False), ("ok", True)]
 

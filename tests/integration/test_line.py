@@ -190,7 +190,7 @@ def test_a_client_that_leaves_pays_for_what_it_got(client: httpx2.Client, openai
             got += text
             if "word20" in got:
                 break
-    openai_upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
+    openai_upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
     kept = settled(client, answer.headers["x-request-id"])
     assert (kept["stream_state"], kept["outcome"]) == ("client_disconnect", "cut")
     received = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in events(got))
@@ -317,7 +317,7 @@ def test_a_plain_call_that_is_abandoned_frees_its_upstream(
             + body
         )
         openai_upstream.wait_for(lambda log: bool(log))
-    openai_upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
+    openai_upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
 
 
 def test_22_a_revoked_key_ends_its_stream_and_is_settled(
@@ -337,7 +337,7 @@ def test_22_a_revoked_key_ends_its_stream_and_is_settled(
     kept = record(client, answer.headers["x-request-id"])
     assert (kept["stream_state"], kept["outcome"]) == ("key_revoked", "cut")
     assert kept["tokens_output"] > 0
-    openai_upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
+    openai_upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
 
 
 # ---------------------------------------------------------------- the end of a process
