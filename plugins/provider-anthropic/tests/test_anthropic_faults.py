@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from spl_provider_anthropic.provider import AnthropicProvider
 
-from gateway_core.errors import ConfigError, ProviderFault, RouteRefused, Throttled, Unavailable
+from gateway_core.errors import ConfigError, ContentRefused, ProviderFault, RouteRefused, Throttled, Unavailable
 from gateway_core.testing.anthropic_fixture import AnthropicHandle
 from gateway_core.testing.anthropic_script import AnthropicScript, events_of
 from gateway_core.testing.provider_suite import ask, chat, choices_of
@@ -22,6 +22,31 @@ BOTH = pytest.mark.parametrize("stream", [False, True])
 
 def error(kind: str, message: str = "it is bad") -> str:
     return json.dumps({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"})
+
+
+TOO_LONG = "input length and `max_tokens` exceed context limit: 142000 + 64000 > 200000, decrease input length"
+
+
+@BOTH
+async def test_S1_a_default_that_the_context_has_no_room_for_is_lowered(
+    provider: AnthropicProvider, anthropic_upstream: AnthropicHandle, stream: bool
+) -> None:
+    anthropic_upstream.script(MODEL, status=400, body=error("invalid_request_error", TOO_LONG), times=1)
+    anthropic_upstream.script(MODEL)
+    await ask(provider, chat(stream=stream), ROUTE)
+    assert [entry["body"]["max_tokens"] for entry in anthropic_upstream.log()] == [64_000, 58_000]
+
+
+@BOTH
+@pytest.mark.parametrize("message", [TOO_LONG, TOO_LONG.replace("142000", "242000")])
+async def test_S1_what_the_client_asked_for_or_what_never_fits_is_refused(
+    provider: AnthropicProvider, anthropic_upstream: AnthropicHandle, message: str, stream: bool
+) -> None:
+    anthropic_upstream.script(MODEL, status=400, body=error("invalid_request_error", message))
+    limit = {"max_tokens": 64_000} if message == TOO_LONG else {}
+    with pytest.raises(ContentRefused, match="exceed context limit"):
+        await ask(provider, chat(stream=stream, **limit), ROUTE)
+    assert len(anthropic_upstream.log()) == 1
 
 
 @BOTH

@@ -20,6 +20,8 @@ _ABOUT_US = re.compile(
     r"anthropic-(version|beta)",
     re.IGNORECASE,
 )
+# Input and max_tokens together are more than the model's context: "A + B > C".
+_TOO_LONG = re.compile(r"input length and .?max_tokens.? exceed context limit: (\d{1,9}) \+ \d{1,9} > (\d{1,9})")
 _OUR_KINDS = ("billing_error", "authentication_error", "permission_error")
 
 
@@ -44,3 +46,10 @@ def about_thinking(fault: ProviderFault) -> bool:
         return False
     said = fault.message.lower()
     return "thinking" in said and ("signature" in said or "block" in said)
+
+
+def room_left(fault: ProviderFault) -> int | None:
+    """The output tokens that a model has room for beside this input, where its context was too small for more."""
+    told = _TOO_LONG.search(fault.message) if isinstance(fault, ContentRefused) else None
+    room = int(told[2]) - int(told[1]) if told is not None else 0
+    return room if room > 0 else None

@@ -12,7 +12,7 @@ from gateway_core.types import ChatRequest, Chunk, Completion, Route
 from gateway_core.upstream.event_chunks import UNFINISHED, EventChunks, EventReader
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
 from spl_provider_anthropic.answer import Answer, decode_answer
-from spl_provider_anthropic.faults import about_thinking, fault
+from spl_provider_anthropic.faults import about_thinking, fault, room_left
 from spl_provider_anthropic.media import Fetched, to_fetch
 from spl_provider_anthropic.messages import Thoughts, recalled_ids
 from spl_provider_anthropic.models import Rules
@@ -89,13 +89,14 @@ class AnthropicProvider:
     async def _ask(
         self, request: ChatRequest, route: Route, limit: int | None, *, stream: bool
     ) -> tuple[Reply, UpstreamResponse]:
-        """Converts and sends it. Where its earlier thinking is refused, it is asked again without."""
+        """Converts and sends it. Asked again without its earlier thinking where that is refused, and for less output
+        where the default is more than the context has room for: older models count it in."""
         rules = self._rules.of(route.model)
         links = to_fetch(request)
         fetched: Fetched = await self._parts.media.fetch(request.account_id, links) if links else {}
         thoughts = await self._recalled(request, rules)
 
-        async def converted(*, think: bool) -> Converted:
+        async def converted(limit: int | None, *, think: bool) -> Converted:
             conversion = partial(
                 convert, request, route.model, rules,
                 limit=limit, held=route.max_output_tokens, stream=stream,
@@ -104,13 +105,15 @@ class AnthropicProvider:
             # A large one takes longer than other calls may wait.
             return conversion() if request.size <= _LARGE else await asyncio.to_thread(conversion)
 
-        first = await converted(think=True)
+        first = await converted(limit, think=True)
         try:
             return first.reply, await self._send(first, route)
         except ProviderFault as refused:
-            if not first.reply.thoughts_given or not about_thinking(refused):
+            room = room_left(refused) if limit is None and request.output_limit is None else None
+            thoughts_refused = first.reply.thoughts_given and about_thinking(refused)
+            if room is None and not thoughts_refused:
                 raise
-        second = await converted(think=False)
+        second = await converted(limit if room is None else room, think=not thoughts_refused)
         return second.reply, await self._send(second, route)
 
     async def _recalled(self, request: ChatRequest, rules: Rules) -> Thoughts:
