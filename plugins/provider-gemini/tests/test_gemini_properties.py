@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spl_provider_gemini.answer import UsageMetadata, usage_of
 from spl_provider_gemini.given import Given
+from spl_provider_gemini.messages import CLOSING, OPENING
 from spl_provider_gemini.parts import links_in
 from spl_provider_gemini.request import encode_request
 from spl_provider_gemini.rules import rules_of
@@ -65,7 +66,7 @@ def test_M1_M2_M3_no_text_is_lost_or_moved(body: Body, model: str) -> None:
     _, sent = converted(body, model)
     system = list(leaves(sent.get("systemInstruction", {}), "text"))
     turns = [text for turn in sent["contents"] for part in turn["parts"] if "text" in part for text in [part["text"]]]
-    said = [text for text in system + turns if text.strip() and text != "Begin."]
+    said = [text for text in system + turns if text.strip() and text not in (OPENING, CLOSING)]
     assert said == texts_of(body, "system", "developer", "user", "assistant")
 
 
