@@ -128,6 +128,16 @@ def test_M5_texts_that_say_nothing_are_left_out(sent: Sent, role: str, blank: An
     assert text("x") in sent(messages=[{"role": "user", "content": parts}])["messages"][0]["content"]
 
 
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4-8"])
+def test_M2_M5_a_message_that_says_nothing_is_no_turn_to_stand_behind(sent: Sent, model: str) -> None:
+    said, silent = {"role": "assistant", "content": "said"}, {"role": "user", "content": ""}
+    late = {"role": "system", "content": "late"}
+    begun = {"role": "user", "content": [text(".")]}
+    spoken = {"role": "assistant", "content": [text("said")]}
+    wrapped = {"role": "user", "content": [text("<system>\nlate\n</system>")]}
+    assert sent(model, messages=[said, silent, silent, late])["messages"] == [begun, spoken, wrapped]
+
+
 @pytest.mark.parametrize("content", [None, "", "said", [text("said")], [text("")], []])
 def test_M6_an_assistants_content_may_be_anything(sent: Sent, content: Any) -> None:
     history = loop(call(), content=content)

@@ -89,7 +89,8 @@ class Conversation:
             role, place = message["role"], f"messages[{index}]"
             if role == "user":
                 blocks = all_blocks(message["content"], f"{place}.content", self._fetched)
-                self._user().blocks += _marked(blocks, message, place)
+                if blocks:  # one that says nothing is no turn
+                    self._user().blocks += _marked(blocks, message, place)
             elif role == "assistant":
                 self._assistant(message, place)
             elif role in ("tool", "function"):
@@ -184,7 +185,7 @@ class Conversation:
 
         `prefill`: a last assistant's message is to be continued; else a user's turn closes the conversation.
         """
-        turns = [turn for turn in self.turns if turn.blocks or turn.results]
+        turns = list(self.turns)
         if not turns or turns[0].role != "user":
             turns.insert(0, _says(PLACEHOLDER))
         told = [{"type": "text", "text": text} for text in instructions]
