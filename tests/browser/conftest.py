@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -249,5 +249,34 @@ def overflow() -> Callable[[Page], int]:
     def look(page: Page) -> int:
         wide: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return wide
+
+    return look
+
+
+WINDOWS: dict[str, tuple[Literal["light", "dark"], int]] = {
+    "light": ("light", 1200),
+    "dark": ("dark", 1200),
+    "phone": ("light", 360),
+}
+
+
+@pytest.fixture(params=WINDOWS)
+def window(request: pytest.FixtureRequest, browser: Browser, watched: Watched) -> Iterator[tuple[str, Page]]:
+    """A browser of one theme and width: its name, and a page of it."""
+    theme, width = WINDOWS[request.param]
+    made = browser.new_context(viewport={"width": width, "height": 780}, color_scheme=theme)
+    made.set_default_timeout(10_000)
+    made.on("page", watched.watch)
+    yield request.param, made.new_page()
+    made.close()
+
+
+@pytest.fixture
+def right(serious: Callable[[Page], list[str]], overflow: Callable[[Page], int]) -> Callable[[Page], None]:
+    """right(page): nothing serious for axe, nothing wider than the window."""
+
+    def look(page: Page) -> None:
+        assert serious(page) == []
+        assert overflow(page) <= 0
 
     return look

@@ -5,10 +5,6 @@ import re
 from typing import Any
 
 import httpx2
-import pytest
-from playwright.sync_api import Browser, Page
-
-WINDOWS = {"light": ("light", 1200), "dark": ("dark", 1200), "phone": ("light", 360)}
 
 #: Page → its address, each with rows in it.
 MONEY = {
@@ -35,23 +31,7 @@ OPERATORS = {
 }
 
 
-@pytest.fixture(params=WINDOWS)
-def window(request: pytest.FixtureRequest, browser: Browser, console: Any, watched: Any) -> Any:
-    """A browser of one theme and width, and its name."""
-    theme, width = WINDOWS[request.param]
-    made = browser.new_context(viewport={"width": width, "height": 780}, color_scheme=theme)
-    made.set_default_timeout(10_000)
-    made.on("page", watched.watch)
-    yield request.param, made.new_page()
-    made.close()
-
-
-def right(page: Page, serious: Any, overflow: Any) -> None:
-    assert serious(page) == []
-    assert overflow(page) <= 0
-
-
-def test_pages_of_money(window: Any, console: Any, serious: Any, overflow: Any, shot: Any) -> None:
+def test_pages_of_money(window: Any, console: Any, right: Any, shot: Any) -> None:
     name, page = window
     console.sign_in(page, console.owner)
     for title, path in MONEY.items():
@@ -59,15 +39,15 @@ def test_pages_of_money(window: Any, console: Any, serious: Any, overflow: Any, 
         if title == "usage":
             page.locator(".uplot").first.wait_for()
         shot(page, f"{title}-{name}")
-        right(page, serious, overflow)
+        right(page)
     page.goto(console.url + "/subscription")
     page.get_by_role("link", name=re.compile(r"\d{4}-\d\d")).first.click()
     page.get_by_role("heading", name="Invoice").wait_for()
     shot(page, f"invoice-{name}")
-    right(page, serious, overflow)
+    right(page)
 
 
-def test_pages_of_operators(window: Any, console: Any, serious: Any, overflow: Any, shot: Any) -> None:
+def test_pages_of_operators(window: Any, console: Any, right: Any, shot: Any) -> None:
     name, page = window
     refused = {"authorization": "Bearer sk-nobody"}
     for _ in range(3):
@@ -81,4 +61,4 @@ def test_pages_of_operators(window: Any, console: Any, serious: Any, overflow: A
     for title, path in OPERATORS.items():
         page.goto(console.url + path)
         shot(page, f"operators-{title}-{name}")
-        right(page, serious, overflow)
+        right(page)

@@ -2,10 +2,7 @@
 
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Page
-
-WINDOWS = {"light": ("light", 1200), "dark": ("dark", 1200), "phone": ("light", 360)}
+from playwright.sync_api import Browser
 
 #: Page → its address. What needs an operator begins with "operator-".
 PAGES = {
@@ -18,55 +15,37 @@ PAGES = {
 }
 
 
-@pytest.fixture(params=WINDOWS)
-def window(request: pytest.FixtureRequest, browser: Browser, console: Any, watched: Any) -> Any:
-    """A browser of one theme and width, and its name."""
-    theme, width = WINDOWS[request.param]
-    made = browser.new_context(viewport={"width": width, "height": 780}, color_scheme=theme)
-    made.set_default_timeout(10_000)
-    made.on("page", watched.watch)
-    yield request.param, made.new_page()
-    made.close()
-
-
-def right(page: Page, serious: Any, overflow: Any) -> None:
-    assert serious(page) == []
-    assert overflow(page) <= 0
-
-
-def test_the_way_in(window: Any, console: Any, serious: Any, overflow: Any, shot: Any) -> None:
+def test_the_way_in(window: Any, console: Any, right: Any, shot: Any) -> None:
     name, page = window
     page.goto(f"{console.url}/sign-in?why=out")
     shot(page, f"sign-in-{name}")
-    right(page, serious, overflow)
+    right(page)
     page.goto(f"{console.url}/link?token=none")
-    right(page, serious, overflow)
+    right(page)
 
 
-def test_pages_of_an_owner(window: Any, console: Any, watched: Any, serious: Any, overflow: Any, shot: Any) -> None:
+def test_pages_of_an_owner(window: Any, console: Any, watched: Any, right: Any, shot: Any) -> None:
     name, page = window
     watched.expected.append("404")
     console.sign_in(page, console.owner)
     for title, path in PAGES.items():
         page.goto(console.url + path)
         shot(page, f"{title}-{name}")
-        right(page, serious, overflow)
+        right(page)
 
 
-def test_pages_of_an_application_key(
-    window: Any, console: Any, watched: Any, serious: Any, overflow: Any, shot: Any
-) -> None:
+def test_pages_of_an_application_key(window: Any, console: Any, watched: Any, right: Any, shot: Any) -> None:
     name, page = window
     watched.expected.append("403")
     console.sign_in(page, console.application)
     shot(page, f"overview-of-a-key-{name}")
-    right(page, serious, overflow)
+    right(page)
     page.goto(console.url + "/keys")
     shot(page, f"refused-{name}")
-    right(page, serious, overflow)
+    right(page)
 
 
-def test_what_pages_become(window: Any, console: Any, serious: Any, overflow: Any, shot: Any) -> None:
+def test_what_pages_become(window: Any, console: Any, right: Any, shot: Any) -> None:
     """A key that was just minted, one about to be revoked, a text in tokens, an answer."""
     name, page = window
     console.sign_in(page, console.owner)
@@ -74,22 +53,22 @@ def test_what_pages_become(window: Any, console: Any, serious: Any, overflow: An
     page.get_by_label("Name").fill(f"looks-{name}")
     page.get_by_role("button", name="Mint the key").click()
     shot(page, f"key-minted-{name}")
-    right(page, serious, overflow)
+    right(page)
     page.goto(console.url + "/keys")
     page.get_by_role("link", name=f"Revoke looks-{name}", exact=True).click()
     shot(page, f"key-revoke-{name}")
-    right(page, serious, overflow)
+    right(page)
     page.goto(console.url + "/tokenizer?model=gpt-4o")
     page.get_by_role("button", name="Example").click()
     page.locator("#tokens .t").first.wait_for()
     shot(page, f"tokenizer-full-{name}")
-    right(page, serious, overflow)
+    right(page)
     page.goto(console.url + "/playground?model=gpt-4o")
     page.get_by_label("Message", exact=True).fill("Write 60 words about ledgers.")
     page.get_by_role("button", name="Send").click()
     page.get_by_text("Done.").wait_for()
     shot(page, f"playground-full-{name}")
-    right(page, serious, overflow)
+    right(page)
 
 
 def test_the_menu_on_a_phone(browser: Browser, console: Any, watched: Any, serious: Any, shot: Any) -> None:
