@@ -108,8 +108,6 @@ class Gateway:
         self.live = LiveStreams(store, self.dispatch, clock, self.config.server.keep_alive_seconds)
         self.health = Health(self.config.upstream, models, clock)
         self.pipeline = self._line()
-        #: The plugins' endpoints.
-        self.endpoints = plugins.endpoints(self.services)
         self.app: App = build_app(self)
 
     @classmethod
