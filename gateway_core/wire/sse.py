@@ -26,11 +26,14 @@ class SSEDecoder:
         """The data of every event that `chunk` completes."""
         if (
             chunk.startswith(b"data: ")
-            and chunk.endswith(b"\n\n")
-            and not (self._tail or self._data or self._after_cr or b"\r" in chunk or len(chunk) > self._limit)
+            and chunk.endswith((b"\n\n", b"\r\n\r\n"))
+            and not (self._tail or self._data or self._after_cr or len(chunk) > self._limit)
         ):
-            whole = chunk[6:-2].split(b"\n\ndata: ")
-            if chunk.count(b"\n") == 2 * len(whole):  # one line each, and nothing but data: nearly every read is so
+            end = b"\n\n" if chunk.endswith(b"\n\n") else b"\r\n\r\n"
+            whole = chunk[6 : -len(end)].split(end + b"data: ")
+            many = len(whole)
+            # one line each, and nothing but data: nearly every read is so
+            if chunk.count(b"\n") == 2 * many and chunk.count(b"\r") == (len(end) - 2) * many:
                 self._first = False
                 self._size = 0
                 return whole

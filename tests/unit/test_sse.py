@@ -41,6 +41,16 @@ def test_reads_what_the_standard_reads(stream: bytes) -> None:
     assert decoded([stream]) == by_the_book(stream)
 
 
+@given(
+    st.lists(st.sampled_from(["a", "", "b\n", "c\r", "\r\nd", "data: e", '{"f":1}', "\n"]), min_size=1, max_size=5),
+    st.sampled_from(["\n\n", "\r\n\r\n", "\r\r", "\r\n\n", "\n\r\n"]),
+)
+def test_a_read_of_whole_events_is_read_as_the_standard_reads(events: list[str], end: str) -> None:
+    """What is split at once is nothing but data, whatever its lines end with."""
+    stream = "".join(f"data: {event}{end}" for event in events).encode()
+    assert decoded([stream]) == by_the_book(stream)
+
+
 @given(STREAMS, st.data())
 def test_any_split_gives_the_same_events(stream: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)))))
