@@ -14,9 +14,8 @@ class SystemClock:
         """Milliseconds since the epoch."""
         return time.time_ns() // 1_000_000
 
-    def monotonic(self) -> float:
-        """Seconds that never go backwards."""
-        return time.monotonic()
+    #: Seconds that never go backwards.
+    monotonic = staticmethod(time.monotonic)
 
 
 def month_of(at_ms: int) -> str:

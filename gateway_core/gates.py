@@ -159,7 +159,7 @@ class Gates:
             terms = self._terms(call, facts)
             client.tier = terms.tier
             self._losses.check(call, terms.tier)
-            if not await self._store.ready():
+            if not self._store.fresh() and not await self._store.ready():
                 raise not_written()
         except GatewayError:
             if not client.limits:
@@ -170,7 +170,8 @@ class Gates:
             if window.unit == "tokens":
                 tokens = await self._counter.reservation(call.request, facts)
                 break
-        reservation = await self._limiter.reserve(terms.windows, tokens)
+        limiter = self._limiter
+        reservation = limiter.reserve_now(terms.windows, tokens) or await limiter.reserve(terms.windows, tokens)
         client.limits = reservation.states
         try:
             hold, limit = await self._settler.hold(call, terms, facts)

@@ -306,6 +306,9 @@ class ProviderKind(msgspec.Struct, frozen=True):
 class Limiter(Protocol):
     """Windows that never admit more than their limit, whatever the order of calls."""
 
+    def reserve_now(self, windows: Sequence[Window], tokens: int) -> Reservation | None:
+        """`reserve`, where nothing must be waited for; None, taking nothing, where something must be."""
+
     async def reserve(self, windows: Sequence[Window], tokens: int) -> Reservation:
         """Takes 1 request and `tokens` tokens from each window, or nothing at all and raises RateLimited."""
 

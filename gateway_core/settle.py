@@ -110,7 +110,8 @@ class Settler:
         if hold.amount > MAX_AMOUNT:
             raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))
         try:
-            await self._store.ledger.hold(hold)
+            if not self._store.ledger.hold_now(hold):
+                await self._store.ledger.hold(hold)
         except QuotaExceeded:
             return await self._tighter(call, facts, hold)
         return hold, None

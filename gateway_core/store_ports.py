@@ -73,6 +73,9 @@ class LogEntry(msgspec.Struct, frozen=True):
 class Ledger(Protocol):
     """Holds and settlements. The one durable truth about money."""
 
+    def hold_now(self, hold: Hold) -> bool:
+        """`hold`, where nothing must be waited for; False, taking nothing, where something must be."""
+
     async def hold(self, hold: Hold) -> None:
         """Takes the hold out of the account's and the bearer's month. Raises QuotaExceeded, taking nothing."""
 
@@ -82,8 +85,11 @@ class Ledger(Protocol):
     def release(self, hold: Hold) -> None:
         """Forgets a hold that never reached an upstream."""
 
-    def open(self, hold: Hold) -> "Future[None]":
-        """Puts the call on disk with a group commit soon; the future is done when it is. It need not be looked at."""
+    def open(self, hold: Hold) -> "Future[Any]":
+        """Puts the call that holds this on disk with a group commit soon; the future is done when it is.
+
+        It need not be looked at. A plain call's row may wait for its end: then its future is the settlement's.
+        """
 
     def checkpoint(self, rows: Sequence[Checkpoint]) -> "Future[None]":
         """Replaces this owner's packed checkpoint row."""
@@ -468,6 +474,9 @@ class Store(Protocol):
 
     async def backup(self, target: Path) -> None:
         """A consistent copy while calls go on."""
+
+    def fresh(self) -> bool:
+        """Whether `ready` would say yes without waiting: a commit was acknowledged a moment ago."""
 
     async def ready(self) -> bool:
         """Whether a commit would be acknowledged now."""

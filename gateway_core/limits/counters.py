@@ -28,6 +28,10 @@ class Counter(Protocol):
 
     window: Window | None
 
+    @property
+    def total(self) -> int:
+        """What counted when it was last asked, and what was taken since."""
+
     def used(self, now: int) -> int:
         """What counts at `now`."""
 
@@ -148,6 +152,11 @@ class Daily:
         #: As `Sliding.window`.
         self.window: Window | None = None
         self.bucket = Bucket(0, 0, 0)
+
+    @property
+    def total(self) -> int:
+        """What counts today."""
+        return self.bucket.count
 
     def used(self, now: int) -> int:  # noqa: ARG002  # a Counter
         """What counts today."""

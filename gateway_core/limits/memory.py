@@ -72,23 +72,38 @@ class MemoryLimiter:
 
     # ------------------------------------------------------------ the port
 
+    def reserve_now(self, windows: Sequence[Window], tokens: int) -> Reservation | None:
+        """`reserve`, once the last snapshot was read; None until then."""
+        if not self._opened:
+            return None
+        reservation = self._windows.reserve(windows, tokens)
+        if reservation.token is not None:
+            self._changed = True
+            if self._saver is None:
+                self._begin_saving()
+        return reservation
+
     async def reserve(self, windows: Sequence[Window], tokens: int) -> Reservation:
         """Takes 1 request and `tokens` tokens from each window, or nothing at all and raises RateLimited."""
-        if not self._opened:
+        while (reservation := self.reserve_now(windows, tokens)) is None:
             await self.open()
-        reservation = self._windows.reserve(windows, tokens)
-        self._note_change(reservation)
         return reservation
 
     def settle(self, reservation: Reservation, tokens: int) -> None:
         """Says what was used of the reserved tokens, once; an overrun becomes a debt in the window."""
         self._windows.settle(reservation, tokens)
-        self._note_change(reservation)
+        if reservation.token is not None:
+            self._changed = True
+            if self._saver is None:
+                self._begin_saving()
 
     def cancel(self, reservation: Reservation) -> None:
         """Gives back all of it, unless it was settled."""
         self._windows.cancel(reservation)
-        self._note_change(reservation)
+        if reservation.token is not None:
+            self._changed = True
+            if self._saver is None:
+                self._begin_saving()
 
     async def peek(self, windows: Sequence[Window]) -> tuple[LimitState, ...]:
         """The windows as they stand, taking nothing."""
@@ -150,12 +165,8 @@ class MemoryLimiter:
         for line in lines:
             self._windows.load(_decode_slice(line), now, elapsed)
 
-    def _note_change(self, reservation: Reservation) -> None:
-        if reservation.token is None:
-            return
-        self._changed = True
-        if self._saver is None:
-            self._saver = asyncio.get_running_loop().create_task(self._save_while_changing(), name="limits-snapshot")
+    def _begin_saving(self) -> None:
+        self._saver = asyncio.get_running_loop().create_task(self._save_while_changing(), name="limits-snapshot")
 
     async def _save_while_changing(self) -> None:
         """Saves, and goes on until nothing has changed during a pause."""

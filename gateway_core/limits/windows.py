@@ -67,11 +67,15 @@ class Windows:
             return _NOTHING
         tokens = max(0, tokens)
         now = self.now()
-        self._forget(now)
+        if self._forgotten or now >= self._next_generation:
+            self._forget(now)
         asked: list[tuple[Window, Counter, int]] = []
         for window in windows:
             amount = 1 if window.unit == "requests" else tokens
-            counter = self._counter(window, now)
+            name = (window.key, window.unit, window.seconds)
+            counter: Counter | None = None if window.day else self._young.get(name)
+            if counter is None:
+                counter = self._counter(window, now)
             # A full window admits nothing, not even a call that reserves no tokens.
             if counter.used(now) + (amount or 1) > window.limit:
                 raise self._refusal(windows, tokens, now)
@@ -80,13 +84,20 @@ class Windows:
         states: list[LimitState] = []
         for window, counter, amount in asked:
             entries.append((window, counter, counter.take(now, amount), amount))
-            states.append(_state(window, counter, now))
+            remaining = max(0, window.limit - counter.total)
+            # What was taken now counts for the whole of a sliding window.
+            reset = -(-counter.rest(now) // 1000) if window.day or not amount else window.seconds * 1000
+            states.append(LimitState(window, remaining, reset))
         return Reservation(tuple(states), Taken(entries))
 
     def settle(self, reservation: Reservation, tokens: int) -> None:
         """Gives back reserved tokens that were not used; what was used beyond them counts from now on."""
+        taken = reservation.token
+        if not isinstance(taken, Taken) or not taken.open:
+            return
+        taken.open = False
         tokens = max(0, tokens)
-        for window, counter, bucket, amount in _closed(reservation):
+        for window, counter, bucket, amount in taken.entries:
             if window.unit != "tokens" or tokens == amount:
                 continue
             if tokens < amount:
@@ -98,7 +109,11 @@ class Windows:
 
     def cancel(self, reservation: Reservation) -> None:
         """Gives back everything."""
-        for _, counter, bucket, amount in _closed(reservation):
+        taken = reservation.token
+        if not isinstance(taken, Taken) or not taken.open:
+            return
+        taken.open = False
+        for _, counter, bucket, amount in taken.entries:
             counter.give(bucket, amount)
 
     def peek(self, windows: Sequence[Window]) -> tuple[LimitState, ...]:
@@ -230,15 +245,6 @@ class Windows:
                 daily = self._today[name] = Daily(self.days)
                 daily.bucket.count = sum(count for _, count in aged)
         self._next_generation = now + self._longest + SECOND
-
-
-def _closed(reservation: Reservation) -> Sequence[_Entry]:
-    """What a reservation took, once."""
-    taken = reservation.token
-    if not isinstance(taken, Taken) or not taken.open:
-        return ()
-    taken.open = False
-    return taken.entries
 
 
 def _state(window: Window, counter: Counter, now: int) -> LimitState:

@@ -27,24 +27,12 @@ class Entry:
         self.holds = 0
 
 
-class Held:
-    """A hold that was taken, and the entries that it was taken out of."""
-
-    __slots__ = ("amount", "entries", "opened")
-
-    def __init__(self, amount: int, entries: tuple[Entry, ...]) -> None:
-        self.amount = amount
-        self.entries = entries
-        self.opened = False
-
-
 class Balances:
-    """All holds that are taken, and the months they touch. At most `limit` entries that nothing is held of."""
+    """The months that holds are taken out of. At most `limit` entries that nothing is held of."""
 
     def __init__(self, limit: int = 50_000) -> None:
         self._limit = limit
         self._entries: dict[Key, Entry] = {}
-        self.holds: dict[str, Held] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -80,40 +68,43 @@ class Balances:
             rooms.append(hold.day_cap - (entry.settled or 0) - entry.held)
         return max(0, min(rooms)) if rooms else None
 
-    def take(self, hold: Hold, *, checked: bool = True) -> None:
-        """Takes the hold, or raises QuotaExceeded. Unchecked for one that an earlier boot took."""
-        if hold.id in self.holds:
-            return
-        account = self._entry((hold.account_id, hold.month))
-        bearer = self._entry((hold.account_id, hold.bearer_id, hold.month))
+    def take(self, hold: Hold, *, checked: bool = True) -> tuple[Entry, ...] | None:
+        """Takes the hold, once: the entries that it was taken out of, or None where one is `missing`.
+
+        Raises QuotaExceeded. Unchecked for one that an earlier boot took.
+        """
+        account_id, month, amount = hold.account_id, hold.month, hold.amount
+        key = (account_id, month)
+        account = self._entries.get(key) or self._entry(key)
+        bearers = (account_id, hold.bearer_id, month)
+        bearer = self._entries.get(bearers) or self._entry(bearers)
         entries: tuple[Entry, ...] = (account, bearer)
-        amount = hold.amount
         if hold.day_cap is not None:
-            day = self._entry(_day(hold))
-            entries = (account, bearer, day)
-            if checked:
-                _check(hold.day_cap, day, amount, f"The {hold.tier} tier's daily budget", "today")
-        if checked:
-            if hold.bearer_cap is not None:
-                _check(hold.bearer_cap, bearer, amount, "This key's own cap")
-            if hold.account_cap is not None:
-                _check(hold.account_cap, account, amount, "The account's monthly cap")
+            entries = (account, bearer, self._entry(_day(hold)))
+        capped = hold.account_cap is not None or hold.bearer_cap is not None or len(entries) > 2
+        if capped and checked and not _affords(hold, entries):
+            return None
         for entry in entries:
             entry.held += amount
             entry.holds += 1
-        self.holds[hold.id] = Held(amount, entries)
+        return entries
 
-    def give_back(self, call_id: str) -> Held | None:
-        """Ends a hold. None where none was held by that id."""
-        held = self.holds.pop(call_id, None)
-        if held:
-            for entry in held.entries:
-                entry.held -= held.amount
-                entry.holds -= 1
-        return held
+    def give_back(self, entries: tuple[Entry, ...], amount: int) -> None:
+        """Ends a hold that was taken out of these."""
+        for entry in entries:
+            entry.held -= amount
+            entry.holds -= 1
 
-    def settled(self, hold: Hold, charge: int) -> None:
-        """Adds a charge that is on the ledger now to what is in memory of its months."""
+    def settle(self, entries: tuple[Entry, ...], amount: int, charge: int) -> None:
+        """Ends a hold; what was charged for it is on the ledger now."""
+        for entry in entries:
+            entry.held -= amount
+            entry.holds -= 1
+            if entry.settled is not None:
+                entry.settled += charge
+
+    def charge(self, hold: Hold, charge: int) -> None:
+        """The charge of a call that holds nothing here is on the ledger now."""
         keys: list[Key] = [(hold.account_id, hold.month), (hold.account_id, hold.bearer_id, hold.month)]
         if hold.day_cap is not None:
             keys.append(_day(hold))
@@ -156,6 +147,21 @@ class Balances:
 
 def _day(hold: Hold) -> Key:
     return (hold.account_id, hold.tier, day_of(hold.started_at))
+
+
+def _affords(hold: Hold, entries: tuple[Entry, ...]) -> bool:
+    """False where what is settled of a month that has a cap must be read first; raises QuotaExceeded."""
+    caps = (hold.account_cap, hold.bearer_cap, hold.day_cap)
+    if any(entry.settled is None for cap, entry in zip(caps, entries, strict=False) if cap is not None):
+        return False
+    amount = hold.amount
+    if hold.day_cap is not None:
+        _check(hold.day_cap, entries[2], amount, f"The {hold.tier} tier's daily budget", "today")
+    if hold.bearer_cap is not None:
+        _check(hold.bearer_cap, entries[1], amount, "This key's own cap")
+    if hold.account_cap is not None:
+        _check(hold.account_cap, entries[0], amount, "The account's monthly cap")
+    return True
 
 
 def _check(cap: int, entry: Entry, amount: int, what: str, when: str = "this month") -> None:

@@ -120,7 +120,8 @@ class Committer:
         self._fires_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._healthy = True
+        #: False from a commit that failed for good until one has landed again, and when it is closed.
+        self.healthy = True
         self._closed = False
         #: Rows that will come: calls that are open and not yet being settled. Kept by the ledger.
         self.expected = 0
@@ -129,11 +130,6 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._thread.start()
-
-    @property
-    def healthy(self) -> bool:
-        """False from a commit that failed for good until one has landed again."""
-        return self._healthy and not self._closed
 
     def future(self) -> "asyncio.Future[Any]":
         """A new future of the loop that this committer belongs to."""
@@ -145,23 +141,24 @@ class Committer:
             op.failed(self._refusal())
             return
         self._waiting.append(op)
-        self._maybe_begin()
+        if not self._committing:
+            self._maybe_begin()
 
     def defer(self, op: Op) -> None:
         """Puts the op into a commit that begins DEFERRED seconds from now: it may be superseded until then."""
         if not self.healthy:
             op.failed(self._refusal())
             return
-        due = self._loop.time() + DEFERRED
-        self._deferred[op] = due
-        if not self._timer:
+        self._deferred[op] = due = self._loop.time() + DEFERRED
+        if self._timer is None:
             self._arm(due)
 
     def hasten(self, op: Op) -> None:
         """Makes a deferred op wait no longer."""
         if self._deferred.pop(op, None) is not None:
             self._waiting.append(op)
-            self._maybe_begin()
+            if not self._committing:
+                self._maybe_begin()
 
     def withdraw(self, op: Op) -> bool:
         """Takes back an op that is in no batch yet. False where it is too late."""
@@ -192,7 +189,7 @@ class Committer:
             self._riders = []
         await self.drain()
         await self._idle.wait()
-        self._closed = True
+        self._closed, self.healthy = True, False
         if self._timer:
             self._timer.cancel()
         self._fail_waiting()
@@ -206,7 +203,7 @@ class Committer:
         return StoreError(f"Nothing was written: {why}.")
 
     def _maybe_begin(self, *, due: bool = False) -> None:
-        if self._committing or not self._healthy:
+        if self._committing or not self.healthy:
             return
         waiting = len(self._waiting)
         load = self.expected + waiting
@@ -215,14 +212,13 @@ class Committer:
         now = self._loop.time()
         # Where one commit holds all that is expected, those whom the last one has let go come back in the next.
         since = self._ended if self._peak <= MOST_AWAITED else self._began
-        ripens = next(iter(self._deferred.values())) if self._deferred else None
         if waiting:
-            enough = min(MOST_AWAITED, self._peak)
-            if due or waiting >= enough or now - since >= self._window:
+            if due or waiting >= self._peak or waiting >= MOST_AWAITED or now - since >= self._window:
                 self._begin(now)
             else:
                 self._arm(since + self._window)
-        elif ripens is not None:
+        elif self._deferred:
+            ripens = next(iter(self._deferred.values()))
             if ripens <= now:
                 self._begin(now)
             else:
@@ -277,16 +273,16 @@ class Committer:
             self._turn_unhealthy(next(result for result in outcome.results if isinstance(result, StoreError)))
         else:
             self.landed_at = self._ended
-            if not self._healthy:
+            if not self.healthy and not self._closed:
                 log.warning("the store commits again")
-                self._healthy = True
+                self.healthy = True
         self._idle.set()
         self._maybe_begin()
 
     def _turn_unhealthy(self, error: Exception) -> None:
-        if self._healthy:
+        if self.healthy:
             log.error("the store cannot commit: %s", error)
-        self._healthy = False
+        self.healthy = False
         self._fail_waiting()
         if not self._closed:
             self._loop.call_later(_PROBE_SECONDS, self._send_probe)

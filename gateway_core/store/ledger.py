@@ -13,7 +13,7 @@ from gateway_core.errors import StoreError
 from gateway_core.money import Units
 from gateway_core.ports import Clock
 from gateway_core.store.answers import keep
-from gateway_core.store.balances import Balances, Key
+from gateway_core.store.balances import Balances, Entry, Key
 from gateway_core.store.books import Transaction
 from gateway_core.store.committer import Committer, Op
 from gateway_core.store.readers import Readers
@@ -36,21 +36,40 @@ _UPSERT_CHECKPOINTS = (
 
 
 class CallOp(Op):
-    """A call's row: its open row, or, once `settlement` is there, its end. Both in one where the end came in time."""
+    """A call: what it holds, and its row: its open row or, once `settlement` is there, its end.
 
-    __slots__ = ("_fresh", "_ledger", "answer", "hold", "may_be_open", "settled", "settlement")
+    Both in one where the end came before the open row was taken: then `future`, too, is the settlement's.
+    """
 
-    def __init__(self, ledger: "SqliteLedger", hold: Hold, future: "asyncio.Future[Any]") -> None:
-        super().__init__(future)
+    __slots__ = (
+        "_fresh",
+        "_ledger",
+        "answer",
+        "counted",
+        "ended",
+        "entries",
+        "hold",
+        "may_be_open",
+        "opening",
+        "settlement",
+    )
+
+    def __init__(
+        self, ledger: "SqliteLedger", hold: Hold, entries: tuple[Entry, ...], future: "asyncio.Future[Any]"
+    ) -> None:
+        self.future = future
+        self.taken = False
         self._ledger = ledger
         self.hold = hold
+        #: What the hold was taken out of.
+        self.entries = entries
         self.settlement: Settlement | None = None
         #: To be kept with the settlement.
         self.answer: KeptAnswer | None = None
-        #: The settlement's own future, where this op was the open row's first.
-        self.settled: asyncio.Future[Settled] | None = None
-        #: An open row may be on disk, to be removed with the settlement.
-        self.may_be_open = False
+        #: It was given to the committer; and: an open row may be on disk, to be removed with the settlement.
+        self.opening = self.may_be_open = False
+        #: Its end is one of the rows that the committer expects; and: it has come.
+        self.counted = self.ended = False
         self._fresh: bool | None = None
 
     def apply(self, books: Transaction) -> Settled | None:
@@ -79,21 +98,17 @@ class CallOp(Op):
 
     def landed(self, result: Settled | None, *, retried: bool) -> None:
         """Moves the balance, then tells whoever waits."""
-        self._ledger.landed(self, result, retried=retried)
-        if self.settled is None:
-            super().landed(result, retried=retried)
-            return
-        super().landed(None, retried=retried)
-        if not self.settled.done():
-            self.settled.set_result(result)  # type: ignore[arg-type]  # an op with a settlement yields a Settled
+        if result is None:
+            self._ledger.opened(self)
+        else:
+            self._ledger.settled(self.hold, result, retried=retried)
+        if not self.future.done():
+            self.future.set_result(result)
 
     def failed(self, error: Exception) -> None:
         """The hold stays: nobody knows whether the row landed."""
-        self._ledger.not_landed(self)
+        self._ledger.not_landed(self.hold.id)
         super().failed(error)
-        if self.settled and not self.settled.done():
-            self.settled.set_exception(error)
-            self.settled.exception()
 
 
 class LoadOp(Op):
@@ -140,29 +155,36 @@ class SqliteLedger:
         self._clock = clock
         self.boot_id = boot_id
         self._balances = Balances()
-        #: Calls whose open row is not on disk yet.
-        self._opening: dict[str, CallOp] = {}
-        #: Calls that were opened and will be settled: how many rows are to be expected.
-        self._running: set[str] = set()
-        #: Streams whose open row is not on disk yet. Each is one row that waits or is committed: its end is not
-        #: expected beside it, or a commit would wait for what cannot come before it.
-        self._beginning: set[str] = set()
+        #: Every call that holds something, by its id.
+        self._calls: dict[str, CallOp] = {}
 
     async def start(self) -> None:
         """Takes the holds of calls that an earlier boot left open: they count until they are settled."""
         for orphan in await self.orphans():
-            self._balances.take(orphan.hold, checked=False)
-            self._balances.holds[orphan.hold.id].opened = True
+            hold = orphan.hold
+            entries = self._balances.take(hold, checked=False)
+            assert entries is not None  # noqa: S101  # unchecked, it asks for nothing
+            call = self._calls[hold.id] = CallOp(self, hold, entries, self._committer.future())
+            call.taken = call.may_be_open = True
 
     # ------------------------------------------------------------ holds
 
+    def hold_now(self, hold: Hold) -> bool:
+        """Takes the hold; False where a month must be read first. Raises QuotaExceeded, StoreError."""
+        committer = self._committer
+        if not committer.healthy:
+            raise StoreError("The store cannot commit now; no call is begun. It is tried again by itself.")
+        if hold.id not in self._calls:
+            entries = self._balances.take(hold)
+            if entries is None:
+                return False
+            self._calls[hold.id] = CallOp(self, hold, entries, committer.future())
+        return True
+
     async def hold(self, hold: Hold) -> None:
         """Takes the hold; waits only where the month is not in memory. Raises QuotaExceeded, StoreError."""
-        if not self._committer.healthy:
-            raise StoreError("The store cannot commit now; no call is begun. It is tried again by itself.")
-        while keys := self._balances.missing(hold):
-            await self._load(keys)
-        self._balances.take(hold)
+        while not self.hold_now(hold):
+            await self._load(self._balances.missing(hold))
 
     async def headroom(self, hold: Hold) -> int | None:
         """Units that the tighter of the hold's caps still affords, None where no cap is set."""
@@ -177,34 +199,34 @@ class SqliteLedger:
 
     def release(self, hold: Hold) -> None:
         """Forgets a hold that never reached an upstream. Raises StoreError where its open row may be on disk."""
-        op = self._opening.get(hold.id)
-        if op:
-            if op.settlement is not None or not self._committer.withdraw(op):
-                raise StoreError(f"Call {hold.id} is being written: settle it, it cannot be released.")
-            del self._opening[hold.id]
-            self._ends(hold.id)
-            if not op.future.done():
-                op.future.set_result(None)
-        else:
-            held = self._balances.holds.get(hold.id)
-            if held and held.opened:
-                raise StoreError(f"Call {hold.id} is open on disk: settle it, it cannot be released.")
-        self._balances.give_back(hold.id)
+        call = self._calls.get(hold.id)
+        if call is None:
+            return
+        if call.may_be_open:
+            raise StoreError(f"Call {hold.id} is open on disk: settle it, it cannot be released.")
+        if call.ended or not self._committer.withdraw(call):
+            raise StoreError(f"Call {hold.id} is being written: settle it, it cannot be released.")
+        self._ends(call)
+        del self._calls[hold.id]
+        self._balances.give_back(call.entries, hold.amount)
+        if not call.future.done():
+            call.future.set_result(None)
 
     # ------------------------------------------------------------ what is durable
 
-    def open(self, hold: Hold) -> "asyncio.Future[None]":
+    def open(self, hold: Hold) -> "asyncio.Future[Any]":
         """Puts the call on disk: a stream's with the next commit, a plain call's a while later or with its end."""
-        op = CallOp(self, hold, self._committer.future())
-        self._opening[hold.id] = op
+        call, committer = self._calls[hold.id], self._committer
+        call.opening = True
         if hold.stream:
-            self._beginning.add(hold.id)
-            self._committer.submit(op)
+            # Its open row is one that waits or is committed: its end is not expected beside it, or a commit would wait
+            # for what cannot come before it.
+            committer.submit(call)
         else:
-            self._running.add(hold.id)
-            self._committer.expected = len(self._running)
-            self._committer.defer(op)
-        return op.future
+            call.counted = True
+            committer.expected += 1
+            committer.defer(call)
+        return call.future
 
     def checkpoint(self, rows: Sequence[Checkpoint]) -> "asyncio.Future[None]":
         """Replaces this boot's packed row of checkpoints."""
@@ -215,51 +237,58 @@ class SqliteLedger:
 
     def settle(self, settlement: Settlement, answer: KeptAnswer | None = None) -> "asyncio.Future[Settled]":
         """Ends the call: ledger row, split, record, totals and its answer in one transaction; the first one wins."""
-        hold = settlement.hold
-        self._ends(hold.id)
-        op = self._opening.get(hold.id)
-        if op and not op.taken and op.settlement is None:
-            op.settlement, op.answer = settlement, answer
-            op.settled = self._committer.future()
-            self._committer.hasten(op)
-            return op.settled
-        op = CallOp(self, hold, self._committer.future())
-        op.settlement, op.answer = settlement, answer
-        op.may_be_open = True
-        self._committer.submit(op)
-        return op.future
+        hold, committer = settlement.hold, self._committer
+        call = self._calls.get(hold.id)
+        if call is None or call.taken or call.ended:
+            # Its open row may be on disk, or on its way there: this is a row of its own.
+            if call is not None:
+                self._ends(call)
+            call = CallOp(self, hold, (), committer.future())
+            call.settlement, call.answer = settlement, answer
+            call.may_be_open = True
+            committer.submit(call)
+            return call.future
+        self._ends(call)
+        call.settlement, call.answer = settlement, answer
+        if call.future.done():  # whoever waited for the open row was cut
+            call.future = committer.future()
+        if call.opening:
+            committer.hasten(call)
+        else:
+            committer.submit(call)
+        return call.future
 
-    def landed(self, op: CallOp, settled: Settled | None, *, retried: bool) -> None:
-        """A call's row is on disk: what is in memory follows. For CallOp alone."""
-        call_id = op.hold.id
-        if self._opening.get(call_id) is op:
-            del self._opening[call_id]
-        if settled is None:
-            held = self._balances.holds.get(call_id)
-            if held:
-                held.opened = True
-            if call_id in self._beginning:
-                self._beginning.discard(call_id)
-                self._running.add(call_id)
-                self._committer.expected = len(self._running)
-            return
-        self._balances.give_back(call_id)
-        if settled.first:
-            self._balances.settled(op.hold, settled.charge)
+    def opened(self, call: CallOp) -> None:
+        """A call's open row is on disk. For CallOp alone."""
+        call.may_be_open = True
+        if not call.counted and not call.ended:
+            call.counted = True
+            self._committer.expected += 1
+
+    def settled(self, hold: Hold, settled: Settled, *, retried: bool) -> None:
+        """A call's end is on disk: what is in memory follows. For CallOp alone."""
+        call = self._calls.pop(hold.id, None)
+        charge = settled.charge if settled.first else 0
+        if call is not None:
+            self._balances.settle(call.entries, hold.amount, charge)
+        elif charge:
+            self._balances.charge(hold, charge)
         if retried:
             self._balances.distrust()
 
-    def not_landed(self, op: CallOp) -> None:
+    def not_landed(self, call_id: str) -> None:
         """A call's row failed: what is settled is read again before it is believed. For CallOp alone."""
-        if self._opening.get(op.hold.id) is op:
-            del self._opening[op.hold.id]
-        self._ends(op.hold.id)
+        call = self._calls.get(call_id)
+        if call is not None:
+            call.taken = call.may_be_open = True
+            self._ends(call)
         self._balances.distrust()
 
-    def _ends(self, call_id: str) -> None:
-        self._beginning.discard(call_id)
-        self._running.discard(call_id)
-        self._committer.expected = len(self._running)
+    def _ends(self, call: CallOp) -> None:
+        call.ended = True
+        if call.counted:
+            call.counted = False
+            self._committer.expected -= 1
 
     # ------------------------------------------------------------ reads
 

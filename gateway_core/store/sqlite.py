@@ -122,13 +122,20 @@ class SqliteStore:
         """A consistent copy while calls go on. Raises StoreError, also where `target` exists."""
         await self._readers.run_long(backup.copy, target)
 
+    def fresh(self) -> bool:
+        """Whether a commit landed a moment ago, and none has failed since."""
+        committer = self._committer
+        if committer is None or not committer.healthy:
+            return False
+        return asyncio.get_running_loop().time() - committer.landed_at < _FRESH_SECONDS
+
     async def ready(self) -> bool:
         """Whether a commit would be acknowledged now; where none landed lately, one is made."""
-        committer = self._committer
-        if not committer or not committer.healthy:
-            return False
-        if asyncio.get_running_loop().time() - committer.landed_at < _FRESH_SECONDS:
+        if self.fresh():
             return True
+        committer = self._committer
+        if committer is None or not committer.healthy:
+            return False
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 await write(committer, self._extend_lease)

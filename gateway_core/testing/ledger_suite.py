@@ -9,7 +9,7 @@ import pytest
 from gateway_core.audit import genesis
 from gateway_core.errors import QuotaExceeded, StoreError
 from gateway_core.money import MAX_AMOUNT, Units
-from gateway_core.store_ports import RecordQuery, Store
+from gateway_core.store_ports import MonthTotals, RecordQuery, Store
 from gateway_core.testing import samples
 from gateway_core.testing.calls import MONTH, hold, settlement, spend
 from gateway_core.testing.clock import ManualClock
@@ -94,6 +94,30 @@ class LedgerSuite(OpenedStore):
             await store.ledger.settle(settlement(orphan.hold, 5, stream_state="gateway_restart"))
             assert await store.ledger.headroom(hold("req_3", account_cap=100)) == 65
             assert await store.ledger.orphans() == []
+
+    async def test_a_hold_is_taken_at_once_where_nothing_must_be_read(self, store: Store) -> None:
+        """`hold_now` takes what `hold` would or, where a month's cap needs reading first, nothing."""
+        assert store.ledger.hold_now(hold("req_1", 60))
+        capped = hold("req_2", 30, bearer_id="key_other", bearer_cap=Units(50))
+        assert not store.ledger.hold_now(capped)
+        assert (await store.ledger.month("acct_sample", MONTH)).held == 60
+        await store.ledger.hold(capped)
+        assert store.ledger.hold_now(capped)  # the same one is taken once
+        assert (await store.ledger.month("acct_sample", MONTH)).held == 90
+        with pytest.raises(QuotaExceeded):
+            store.ledger.hold_now(hold("req_3", 21, bearer_id="key_other", bearer_cap=Units(50)))
+
+    async def test_a_plain_call_that_ends_before_its_open_row_was_written_has_one_row(self, store: Store) -> None:
+        """Its opening's future is done with its end; an end of its own follows an opening that somebody gave up."""
+        short, cut = hold("req_1", 60), hold("req_2", 40)
+        for held in (short, cut):
+            assert store.ledger.hold_now(held)
+        opened = [store.ledger.open(held) for held in (short, cut)]
+        opened[1].cancel()
+        settled = [await store.ledger.settle(settlement(held, 10)) for held in (short, cut)]
+        assert [each.first for each in settled] == [True, True]
+        assert opened[0].done()
+        assert await store.ledger.month("acct_sample", MONTH) == MonthTotals(20, 0, 0, 0)
 
     async def test_months_are_apart(self, store: Store) -> None:
         """A cap is per UTC month."""

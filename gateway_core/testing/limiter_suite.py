@@ -84,6 +84,18 @@ class LimiterSuite:
         assert [state.remaining for state in error.states] == [0]
         await limiter.close()
 
+    async def test_what_is_reserved_at_once_is_reserved(self, limiter: Limiter) -> None:
+        """`reserve_now` is `reserve`, or None where it must wait: it never admits more."""
+        await limiter.reserve((RPM,), 0)
+        admitted = [limiter.reserve_now((RPM,), 0) for _ in range(4)]
+        left = admitted.count(None)
+        (state,) = await limiter.peek((RPM,))
+        assert state.remaining == left
+        if not left:
+            with pytest.raises(RateLimited):
+                limiter.reserve_now((RPM,), 0)
+        await limiter.close()
+
     async def test_the_window_slides(self, limiter: Limiter, clock: ManualClock) -> None:
         for _ in range(5):
             await limiter.reserve((RPM,), 0)
