@@ -12,7 +12,7 @@ from gateway_core.edge.guard import read_body
 from gateway_core.edge.queries import DEFAULT_PAGE, MAX_PAGE
 from gateway_core.errors import InvalidRequest
 from gateway_core.money import Units, parse_usd
-from gateway_core.wire.json_checks import check_depth, check_duplicates, count_brackets, too_deep
+from gateway_core.wire.json_checks import check_depth, check_duplicates, check_nodes, too_deep
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -45,7 +45,7 @@ async def decoded(request: Request, kind: type[T], limit: int = MAX_BODY) -> T:
 
 
 def _json_object(body: bytes) -> dict[str, object]:
-    brackets = count_brackets(body)
+    check_nodes(body)
     try:
         value = msgspec.json.decode(body)
         encoded = msgspec.json.encode(value)
@@ -55,7 +55,7 @@ def _json_object(body: bytes) -> dict[str, object]:
         raise InvalidRequest("The request's body is not valid JSON.") from None
     if not isinstance(value, dict):
         raise InvalidRequest("The request's body must be a JSON object.")
-    check_depth(value, brackets)
+    check_depth(value, body)
     check_duplicates(body, encoded.count(b":"))
     return value
 

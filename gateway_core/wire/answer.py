@@ -34,11 +34,11 @@ def usage_object(usage: Usage, fields: Mapping[str, msgspec.Raw] | None, cost_ce
         result["prompt_tokens_details"] = {"cached_tokens": usage.cached}
         result["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
     else:
-        for name, value in fields.items():
-            if name not in result and name != "cost_cents":
-                result[name] = value
+        result = {**result, **fields, **result}
     if cost_cents is not None:
         result["cost_cents"] = cost_cents
+    else:
+        result.pop("cost_cents", None)
     return result
 
 
@@ -60,9 +60,7 @@ def encode_completion(
         "choices": completion.choices,
         "usage": usage_object(usage, completion.usage_fields, cost_cents),
     }
-    for name, value in completion.extra.items():
-        answer.setdefault(name, value)
-    return _encode(answer)
+    return _encode({**answer, **completion.extra, **answer} if completion.extra else answer)
 
 
 EVENT_END = b"\n\n"

@@ -16,29 +16,31 @@ MAX_NODES = 250_000
 _NAMED_UP_TO = 1024 * 1024
 """Bytes of a body in which a repeated key is looked for, to name it: the look is slow."""
 
+_SHORT = 1024
+"""Bytes of a body that are counted in the time in which anything else begins."""
+
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 # A backslash that is itself escaped begins nothing.
 _ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[aA]")
 
 
-def count_brackets(body: bytes) -> int:
-    """How many objects and arrays the body can have at most. Raises InvalidRequest where there are too many of them."""
-    brackets = body.count(b"{") + body.count(b"[")
-    if brackets > MAX_NODES:
-        # Text may be full of them, too: only now is it worth its time to look outside of it.
-        outside = at = 0
-        for text in chain(_STRING.finditer(body), (None,)):
-            end = len(body) if text is None else text.start()
-            outside += body.count(b"{", at, end) + body.count(b"[", at, end)
-            if outside > MAX_NODES:
-                raise InvalidRequest(f"The request's JSON has more than {MAX_NODES} objects and arrays.")
-            at = end if text is None else text.end()
-    return brackets
+def check_nodes(body: bytes) -> None:
+    """Raises InvalidRequest where there are too many objects and arrays in it, before they are made."""
+    if len(body) <= MAX_NODES or body.count(b"{") + body.count(b"[") <= MAX_NODES:
+        return
+    # Text may be full of them, too: only now is it worth its time to look outside of it.
+    outside = at = 0
+    for text in chain(_STRING.finditer(body), (None,)):
+        end = len(body) if text is None else text.start()
+        outside += body.count(b"{", at, end) + body.count(b"[", at, end)
+        if outside > MAX_NODES:
+            raise InvalidRequest(f"The request's JSON has more than {MAX_NODES} objects and arrays.")
+        at = end if text is None else text.end()
 
 
-def check_depth(value: Any, brackets: int) -> None:
-    """Raises InvalidRequest where `value`, decoded from a body with so many brackets, is nested beyond MAX_DEPTH."""
-    if brackets <= MAX_DEPTH:
+def check_depth(value: Any, body: bytes) -> None:
+    """Raises InvalidRequest where `value`, decoded from `body`, is nested beyond MAX_DEPTH."""
+    if _brackets(body) <= MAX_DEPTH:
         return  # the usual case
     level = [value]
     for _ in range(MAX_DEPTH):
@@ -51,6 +53,14 @@ def check_depth(value: Any, brackets: int) -> None:
         if not level:
             return
     raise too_deep()
+
+
+def _brackets(body: bytes) -> int:
+    """How many `body` has, or at least that there are more than MAX_DEPTH."""
+    if len(body) <= _SHORT:
+        return body.count(b"{") + body.count(b"[")
+    # Splitting passes over what it does not look for many times as fast, and has an end; but begins more slowly.
+    return len(body.split(b"{", MAX_DEPTH + 1)) + len(body.split(b"[", MAX_DEPTH + 1)) - 2
 
 
 def too_deep() -> InvalidRequest:
@@ -67,7 +77,7 @@ def check_duplicates(body: bytes, colons: int) -> None:
     nothing was dropped: no second look at the keys is needed.
     """
     written = body.count(b":")
-    if b"\\u003" in body:
+    if body.find(b"\\u003") >= 0:
         written += len(_ESCAPED_COLON.findall(body))
     if written == colons:
         return

@@ -236,6 +236,18 @@ def test_nesting_has_a_bound() -> None:
     assert len(decode_request(wide).body["x"]) == 10_000
 
 
+@pytest.mark.parametrize("padding", [0, 2_000, 300_000])
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+def test_nesting_is_measured_in_a_body_of_any_size(opening: bytes, padding: int) -> None:
+    def nested(times: int) -> bytes:
+        closing = opening.replace(b'{"a":', b"}").replace(b"[", b"]")[::-1]
+        return body(pad="[{" * padding, x=None)[:-5] + opening * times + b"1" + closing * times + b"}"
+
+    levels = len(opening.replace(b'"a":', b""))
+    assert decode_request(nested((MAX_DEPTH - 1) // levels)).body["x"]
+    assert "nested" in refusal(nested(MAX_DEPTH // levels + 1)).message
+
+
 def test_a_refusal_never_quotes_the_prompt() -> None:
     for raw in (
         body(messages=[{"role": "SECRET", "content": "x"}]),

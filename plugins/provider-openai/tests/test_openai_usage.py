@@ -3,8 +3,12 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from spl_provider_openai.provider import OpenAIProvider
+from spl_provider_openai.usage import of_any_report, usage_of
 
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.provider_suite import ask, chat
@@ -67,3 +71,32 @@ async def test_usage_sent_many_times_stands_in_each_chunk(
     openai_upstream.script("m", usage=reports)
     chunks: list[Chunk] = await ask(provider, chat(stream=True))
     assert [chunk.usage for chunk in chunks if chunk.usage] == [Usage(5, 1), Usage(5, 2), Usage(5, 3)]
+
+
+STRANGE: list[Any] = [None, -1, 2.0, 2.5, True, "3", 10**9, 10**9 + 1, [], {}]
+COUNTS = st.integers(0, 9) | st.sampled_from(STRANGE)
+
+
+def reports(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({}, optional=parts)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    reports(
+        prompt_tokens=COUNTS,
+        completion_tokens=COUNTS,
+        total_tokens=COUNTS | st.integers(0, 30),
+        prompt_tokens_details=reports(cached_tokens=COUNTS, cache_write_tokens=COUNTS, audio_tokens=COUNTS) | COUNTS,
+        completion_tokens_details=reports(reasoning_tokens=COUNTS, audio_tokens=COUNTS) | COUNTS,
+        prompt_cache_hit_tokens=COUNTS,
+        queue_time=COUNTS,
+    ),
+    st.booleans(),
+)
+def test_a_report_as_openai_writes_it_is_read_at_once_and_means_the_same(report: Any, summed: bool) -> None:
+    counts = report.get("prompt_tokens"), report.get("completion_tokens")
+    if summed and all(type(count) is int for count in counts):
+        report["total_tokens"] = sum(counts)
+    raw = msgspec.Raw(json.dumps(report).encode())
+    assert usage_of(raw) == of_any_report(raw)

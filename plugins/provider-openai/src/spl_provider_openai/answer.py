@@ -37,7 +37,7 @@ def decode_completion(body: bytes, secret: str | None = None) -> Completion:
         raw = fields.pop("choices", None)
         view = _choices(raw) if raw is not None else []
         usage, usage_fields = _usage(fields.pop("usage", None), view)
-        answer_id, created = _text(fields.pop("id", None)), _whole(fields.pop("created", None))
+        answer_id, created = _id(fields.pop("id", _NULL)), _created(fields.pop("created", _NULL))
     except NONSENSE:
         raise Unavailable("sent an answer that is no chat completion") from None
     if raw is None or not view:
@@ -48,16 +48,9 @@ def decode_completion(body: bytes, secret: str | None = None) -> Completion:
             raw, texts = _repaired(raw)
             break
         texts += texts_of(choice.message)
-    _drop_ours(fields)
-    return Completion(
-        choices=raw,
-        usage=usage,
-        texts=texts,
-        usage_fields=usage_fields,
-        id=answer_id,
-        created=created,
-        extra=fields,
-    )
+    fields.pop("object", None)
+    fields.pop("model", None)
+    return Completion(raw, usage, texts, usage_fields, answer_id, created, fields)
 
 
 def _repaired(raw: Raw) -> tuple[Raw, tuple[str, ...]]:
@@ -98,7 +91,7 @@ class ChunkDecoder:
             view = _chunk_choices(raw) if raw is not None and raw != _NULL else []
             usage, usage_fields = _usage(fields.pop("usage", None), view)
             if not self._answers:
-                self._id, self._created = _text(fields.get("id")), _whole(fields.get("created"))
+                self._id, self._created = _id(fields.get("id", _NULL)), _created(fields.get("created", _NULL))
         except NONSENSE:
             raise Unavailable("sent an event that is no chat completion chunk") from None
         _drop_ours(fields)
@@ -165,11 +158,11 @@ def _usage(raw: Raw | None, view: Sequence[Choice | ChunkChoice]) -> tuple[Usage
     return _NO_USAGE
 
 
-def _text(raw: Raw | None) -> str | None:
-    value = _any(raw) if raw is not None else None
-    return value if isinstance(value, str) else None
+def _id(raw: Raw) -> str | None:
+    value = _any(raw)
+    return value if type(value) is str else None
 
 
-def _whole(raw: Raw | None) -> int | None:
-    value = _any(raw) if raw is not None else None
-    return value if isinstance(value, int) and 0 <= value < 2**40 else None
+def _created(raw: Raw) -> int | None:
+    value = _any(raw)
+    return value if type(value) is int and 0 <= value < 2**40 else None

@@ -8,6 +8,7 @@ from gateway_core.types import ROUTED_FIELDS, ChatRequest
 from spl_provider_openai.quirks import FOREIGN, Quirks
 
 _encode = msgspec.json.Encoder().encode
+_FURTHER = ROUTED_FIELDS[1:]
 _LIMITS = ("max_completion_tokens", "max_tokens")
 _FOREIGN = frozenset(FOREIGN)
 _NAMED = tuple(f'"{name}":'.encode() for name in FOREIGN)
@@ -19,8 +20,10 @@ def encode_request(
 ) -> bytes:
     """The body for the upstream. `request.rest` is our own encoding of all other fields: it is not encoded again
     where nothing in it has to change."""
-    fields: dict[str, Any] = {name: request.body[name] for name in ROUTED_FIELDS if name in request.body}
-    fields["model"] = model
+    fields: dict[str, Any] = {"model": model}
+    for name in _FURTHER:
+        if name in request.body:
+            fields[name] = request.body[name]
     if quirks.limit_field is not None or output_limit is not None:
         _set_limit(fields, quirks.limit_field, output_limit)
     if stream:
@@ -39,7 +42,7 @@ def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
     """Every other field. Our own encoding has one way to write a role, so a look at its bytes tells what is in it."""
     clean = quirks.foreign_fields == "strip" and any(name in request.rest for name in _NAMED)
     rename = quirks.developer_role == "system" and b'"role":"developer"' in request.rest
-    if not clean and not rename and quirks.omit.isdisjoint(request.body):
+    if not clean and not rename and (not quirks.omit or quirks.omit.isdisjoint(request.body)):
         return request.rest
     left_out = quirks.omit.union(ROUTED_FIELDS)
     fields = {name: value for name, value in request.body.items() if name not in left_out}

@@ -1,13 +1,39 @@
 """A server's count of tokens, believed only where it can be meant."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw, Struct
 
 from gateway_core.types import Usage
-from gateway_core.wire.untrusted import is_count
+from gateway_core.wire.untrusted import MOST_TOKENS, is_count
 
+Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+
+
+class _PromptDetails(Struct):
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+
+
+class _OutputDetails(Struct):
+    reasoning_tokens: Count | None = None
+
+
+class _Report(Struct):
+    """A report as OpenAI writes it."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    prompt_cache_hit_tokens: None = None
+
+
+_NO_PROMPT = _PromptDetails()
+_NO_OUTPUT = _OutputDetails()
+_ordinary = msgspec.json.Decoder(_Report).decode
 _any = msgspec.json.Decoder().decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _NONE = (None, None)
@@ -15,8 +41,27 @@ _NONE = (None, None)
 
 def usage_of(raw: Raw | None) -> tuple[Usage | None, dict[str, Raw] | None]:
     """The report with the fields to pass on; (None, None) where it is missing or cannot be meant."""
-    report = _any(raw) if raw is not None else None
-    if raw is None or not isinstance(report, dict):
+    if raw is None:
+        return _NONE
+    try:
+        report = _ordinary(raw)
+    except msgspec.ValidationError:
+        return of_any_report(raw)
+    counted = report.prompt_tokens + report.completion_tokens
+    prompt, output = report.prompt_tokens_details or _NO_PROMPT, report.completion_tokens_details or _NO_OUTPUT
+    cached, written, reasoning = prompt.cached_tokens or 0, prompt.cache_write_tokens or 0, output.reasoning_tokens or 0
+    # Its own sum says that nothing is counted beside the others, and no part is more than the whole.
+    if not 0 < counted == report.total_tokens or cached + written > report.prompt_tokens:
+        return of_any_report(raw)
+    if reasoning > report.completion_tokens:
+        return of_any_report(raw)
+    return Usage(report.prompt_tokens, report.completion_tokens, cached, written, reasoning), _fields(raw)
+
+
+def of_any_report(raw: Raw) -> tuple[Usage | None, dict[str, Raw] | None]:
+    """The same, whatever the server wrote."""
+    report = _any(raw)
+    if not isinstance(report, dict):
         return _NONE
     input_tokens, output_tokens = report.get("prompt_tokens"), report.get("completion_tokens")
     if not is_count(input_tokens) or not is_count(output_tokens) or input_tokens == output_tokens == 0:
