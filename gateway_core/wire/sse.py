@@ -31,9 +31,9 @@ class SSEDecoder:
         ):
             end = b"\n\n" if chunk.endswith(b"\n\n") else b"\r\n\r\n"
             whole = chunk[6 : -len(end)].split(end + b"data: ")
-            many = len(whole)
+            inside = b"".join(whole)
             # one line each, and nothing but data: nearly every read is so
-            if chunk.count(b"\n") == 2 * many and chunk.count(b"\r") == (len(end) - 2) * many:
+            if b"\n" not in inside and b"\r" not in inside:
                 self._first = False
                 self._size = 0
                 return whole
