@@ -25,7 +25,7 @@ from gateway_core.errors import (
 )
 from gateway_core.ports import Chunks, Provider
 from gateway_core.route_health import Health, RouteHealth
-from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from gateway_core.types import Batch, ChatRequest, Completion, Route
 from gateway_core.upstream.deadlines import Sweep, Wait
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ LONGEST_PAUSE = 4.0
 EARLY = 0.01
 """Seconds by which a timer may be early: added to a wait that the provider asked for."""
 
-Started = tuple[Sequence[Chunk], Chunks]
+Started = tuple[Batch, Chunks]
 """The first chunks of a stream, and the rest of it."""
 
 

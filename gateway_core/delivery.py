@@ -1,12 +1,12 @@
 """What of a stream was delivered, and what that makes of the provider's count."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from msgspec import Raw, Struct
 
-from gateway_core.types import Checkpoint, Chunk, Hold, Route, Usage
+from gateway_core.types import Batch, Checkpoint, Chunk, Hold, Route, Usage
 from gateway_core.wire.answer import EVENT_END, is_event
 
 CHARS_PER_TOKEN = 4
@@ -31,14 +31,19 @@ class _Write(NamedTuple):
     end: int
     pieces: int
     data: bytes
-    chunks: Sequence[Chunk]
+    batch: Batch
 
     def pieces_within(self, left: int) -> int:
         """Pieces of those of its events that are whole in the connection's first `left` bytes."""
         sent = left - (self.end - len(self.data) - _CHUNK_END)
-        events = self.data.count(EVENT_END, 0, max(sent, 0))
-        written = [chunk for chunk in self.chunks if is_event(chunk)]
-        return sum(len(chunk.texts) for chunk in written[:events])
+        whole = self.data.count(EVENT_END, 0, max(sent, 0))
+        of_each: list[int] = []
+        for chunk in self.batch:
+            if not isinstance(chunk, Chunk):  # a run: one in each of its events
+                of_each += [1] * len(chunk.texts)
+            elif is_event(chunk):
+                of_each.append(len(chunk.texts))
+        return sum(of_each[:whole])
 
 
 class Delivery:
@@ -51,6 +56,7 @@ class Delivery:
     __slots__ = (
         "_accepted",
         "_chars",
+        "_counted",
         "_left",
         "_waiting",
         "choices",
@@ -77,11 +83,13 @@ class Delivery:
         self.last_at = 0.0
         #: The billable pieces that were written.
         self.texts: list[str] = []
+        #: Their characters, as far as they were counted, and the pieces up to there.
         self._chars = 0
-        #: The connection's bytes that have left, the pieces that have left whole, and the writes that wait.
+        self._counted = 0
+        #: The writes that wait; while there are any, the connection's bytes and the pieces that have left whole.
+        self._waiting: deque[_Write] = deque()
         self._left = 0
         self._accepted = 0
-        self._waiting: deque[_Write] = deque()
 
     @property
     def complete(self) -> bool:
@@ -93,29 +101,34 @@ class Delivery:
         """Anything billable was written."""
         return bool(self.texts)
 
-    def note_usage(self, chunks: Sequence[Chunk]) -> None:
-        """Keeps the last cumulative count that came with these chunks."""
-        for chunk in chunks:
+    def note_usage(self, batch: Batch) -> None:
+        """Keeps the last cumulative count that came with a batch of which nothing is written."""
+        for chunk in batch:
             if chunk.usage is not None:
                 self.usage = chunk.usage
                 self.usage_fields = chunk.usage_fields
 
-    def note_written(self, chunks: Sequence[Chunk], data: bytes, written: int, unsent: int, now: float) -> None:
-        """These chunks were written, as these events. `written` counts the connection's bytes up to their end;
+    def note_written(self, batch: Batch, data: bytes, written: int, unsent: int, now: float) -> None:
+        """A batch came and was written, as these events. `written` counts the connection's bytes up to their end;
         `unsent` of these wait in the process."""
         self.last_at = now
         if self.first_at is None:
             self.first_at = now
-        for chunk in chunks:
-            for text in chunk.texts:
-                self.texts.append(text)
-                self._chars += len(text)
+        for chunk in batch:
+            self.texts += chunk.texts
             self.finished += chunk.finish
-        if not unsent and not self._waiting:  # the kernel has taken all of it, as nearly always
-            self._left, self._accepted = written, len(self.texts)
-            return
-        self._waiting.append(_Write(written, len(self.texts), data, chunks))
-        self._note_left(written - unsent)
+            if chunk.usage is not None:
+                self.usage = chunk.usage
+                self.usage_fields = chunk.usage_fields
+        if unsent or self._waiting:  # else the kernel has taken all of it, as nearly always
+            self._note_waiting(batch, data, written)
+            self._note_left(written - unsent)
+
+    def _note_waiting(self, batch: Batch, data: bytes, written: int) -> None:
+        pieces = len(self.texts)
+        if not self._waiting:
+            self._accepted = pieces - sum([len(chunk.texts) for chunk in batch])
+        self._waiting.append(_Write(written, pieces, data, batch))
 
     def _note_left(self, left: int) -> None:
         """Moves the line between what has left and what waits; so no more is kept than waits."""
@@ -131,12 +144,14 @@ class Delivery:
         if taken is not None:
             self._note_left(taken.sent)
         if self._waiting:
-            self._accepted += self._waiting[0].pieces_within(self._left)
-        del self.texts[self._accepted :]
+            accepted = self._accepted + self._waiting[0].pieces_within(self._left)
+            del self.texts[accepted:]
 
     def checkpoint(self, hold: Hold, route: Route, ttft_ms: int | None) -> Checkpoint:
         """How far it has got, in counts."""
         usage = self.usage
+        self._chars += sum(map(len, self.texts[self._counted :]))
+        self._counted = len(self.texts)
         output = usage.output if usage else min(-(-self._chars // CHARS_PER_TOKEN), hold.output_tokens)
         return Checkpoint(
             id=hold.id,

@@ -1,12 +1,10 @@
 """A stream on its way to its client: each batch is written as it comes, and counted once it was written."""
 
-from collections.abc import Sequence
-
 from gateway_core.clients import Line, Listener
 from gateway_core.delivery import Delivery
 from gateway_core.interrupt import Interrupt
 from gateway_core.ports import Chunks, Clock, Poured
-from gateway_core.types import Chunk
+from gateway_core.types import Batch
 from gateway_core.wire.chat import ChunkEncoder
 
 
@@ -31,7 +29,7 @@ class Outflow:
         self._now = clock.monotonic
         self._line: Line | None = None
 
-    async def pour(self, first: Sequence[Chunk], rest: Chunks) -> None:
+    async def pour(self, first: Batch, rest: Chunks) -> None:
         """All of it, to its provider's end."""
         self._delivery.last_at = self._now()
         self._line = self._client.line()
@@ -44,22 +42,23 @@ class Outflow:
         async for batch in rest:
             await self._write(batch)
 
-    def _give(self, batch: Sequence[Chunk]) -> bool:
-        line, delivery = self._line, self._delivery
+    def _give(self, batch: Batch) -> bool:
+        line = self._line
         if line is None or self._interrupt.reason is not None:
             return False  # it is being cut: nothing more of it is delivered
-        delivery.note_usage(batch)
         data = self._encode(batch)
         if not data:
+            self._delivery.note_usage(batch)
             return True
         taken = line.put(data)
         if taken is None:
+            self._delivery.note_usage(batch)
             raise Gone
         written, unsent = taken
-        delivery.note_written(batch, data, written, unsent, self._now())
+        self._delivery.note_written(batch, data, written, unsent, self._now())
         return not unsent or not line.full()
 
-    async def _write(self, batch: Sequence[Chunk]) -> None:
+    async def _write(self, batch: Batch) -> None:
         client, delivery = self._client, self._delivery
         delivery.note_usage(batch)
         data = self._encode(batch)

@@ -6,7 +6,7 @@ Nothing reaches the client before the call is on disk, and no answer is whole be
 """
 
 import logging
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ from gateway_core.outflow import Gone, Outflow
 from gateway_core.ports import Chunks, Clock, Limiter
 from gateway_core.settle import GONE, End, Settler
 from gateway_core.store_ports import KeptAnswer, Store
-from gateway_core.types import Call, Chunk, ModelFacts, Route, Settlement, StreamState, Terms, Usage
+from gateway_core.types import Batch, Call, ModelFacts, Route, Settlement, StreamState, Terms, Usage
 from gateway_core.usage import UsageCounter
 from gateway_core.wire.chat import DONE, ChunkEncoder, answer_id, encode_completion
 
@@ -206,9 +206,7 @@ class Pipeline:
             raise not_written() from error
         return begun
 
-    async def _deliver(
-        self, stream: LiveStream, first: Sequence[Chunk], rest: Chunks, encoder: ChunkEncoder
-    ) -> StreamState:
+    async def _deliver(self, stream: LiveStream, first: Batch, rest: Chunks, encoder: ChunkEncoder) -> StreamState:
         """Writes each event as it comes, and counts it once it was written."""
         state: StreamState = "completed"
         outflow = Outflow(stream.client, stream.delivery, encoder, stream.interrupt, self._clock)

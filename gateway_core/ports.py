@@ -4,7 +4,7 @@ A plugin implements one of them; the core sees nothing else of it. `gateway_core
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -13,8 +13,8 @@ from starlette.types import Receive, Send
 
 from gateway_core.errors import GatewayError
 from gateway_core.types import (
+    Batch,
     ChatRequest,
-    Chunk,
     Completion,
     Deadlines,
     LimitState,
@@ -50,6 +50,28 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     method: str = "POST"
 
 
+class EventStream(Protocol):
+    """A body as server-sent events: the data of those that each read completed, in one sequence.
+
+    Whoever takes the body by itself `push`es what came. An event of more than `limit` bytes raises Unavailable.
+    """
+
+    limit: int
+
+    def __aiter__(self) -> AsyncIterator[Sequence[bytes]]: ...
+    async def __anext__(self) -> Sequence[bytes]: ...
+
+    @property
+    def between(self) -> bool:
+        """What was read last ended an event, and the next one has not begun."""
+
+    def push(self, piece: bytes) -> Sequence[bytes]:
+        """The data of every event that this piece of the body completes."""
+
+    def finish(self) -> Sequence[bytes]:
+        """The body is over: the data of an event that lacked only its line ends, if there is one."""
+
+
 class UpstreamResponse(Protocol):
     """A provider's answer, its body still to be read. Always closed by who opened it."""
 
@@ -65,14 +87,11 @@ class UpstreamResponse(Protocol):
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, nothing held back."""
 
-    def events(self) -> AsyncIterator[Sequence[bytes]]:
-        """The body as server-sent events: the data of those that each read completed, in one sequence.
+    def events(self) -> "EventStream":
+        """The body as server-sent events; the same stream of them whenever it is asked for."""
 
-        An event beyond the configured size raises Unavailable.
-        """
-
-    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
-        """Gives what is left of these events to `take`, where that can be in the very callback that brought them.
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Gives what is left of the body to `take` as it comes, where it can in the very callback that brought it.
 
         True at the body's end; False where `take` answered so: it wants no more for now, and may be poured to again.
         """
@@ -181,30 +200,32 @@ class Tokenizers(Protocol):
 # ---------------------------------------------------------------- providers
 
 
-Give = Callable[[Sequence[Chunk]], bool]
+Give = Callable[[Batch], bool]
 """Takes a batch of a streamed answer; False where it has enough for now."""
 
 
 class Chunks(Protocol):
     """A streamed answer as it comes in. An async generator is one.
 
-    One that has `pour` as well (`Poured`) is not waited for event by event.
+    One that is `Poured` as well is not waited for event by event.
     """
 
-    def __aiter__(self) -> "AsyncIterator[Sequence[Chunk]]": ...
-    async def __anext__(self) -> Sequence[Chunk]: ...
+    def __aiter__(self) -> "AsyncIterator[Batch]": ...
+    async def __anext__(self) -> Batch: ...
     async def aclose(self) -> None: ...
 
 
-@runtime_checkable
-class Poured(Protocol):
+class Poured:
     """A streamed answer that can be handed over as it comes: what every event would cost a wake-up otherwise."""
+
+    __slots__ = ()
 
     async def pour(self, give: Give, drained: Callable[[], Awaitable[None]]) -> None:
         """Gives each further batch to `give` at once. Where that has enough for now, `drained` is waited for.
 
         Returns at the provider's own end, and raises as the iterator would.
         """
+        raise NotImplementedError
 
 
 class Provider(Protocol):

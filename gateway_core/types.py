@@ -3,8 +3,8 @@
 Amounts are `Units` (1e-12 USD), instants are milliseconds since the epoch (UTC), durations say their unit.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -435,6 +435,51 @@ class Chunk(msgspec.Struct, frozen=True):
     id: str | None = None
     created: int | None = None
     extra: Mapping[str, msgspec.Raw] = {}
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What events have in common that differ in one text alone: their choices before it and behind it, on one line,
+    and their other fields."""
+
+    before: bytes
+    after: bytes
+    extra: Mapping[str, msgspec.Raw] = {}
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Events that follow each other and differ in one text alone, as most do: what is to be done for all of them is
+    done once. Each stays an event of its own to the client.
+
+    `tokens` are their texts as JSON goes out, on one line; `texts` the same as they are billed, none of them empty.
+    `usage` is the count as of the last one.
+    """
+
+    shape: Shape
+    tokens: Sequence[bytes]
+    texts: Sequence[str]
+    usage: Usage | None = None
+    finish: ClassVar[bool] = False
+    usage_fields: ClassVar[None] = None
+    id: ClassVar[None] = None
+    created: ClassVar[None] = None
+
+
+Batch = Sequence[Chunk | Run]
+"""What came at once of a streamed answer."""
+
+
+def events_of(batch: Batch) -> list[Chunk]:
+    """Each event of a batch by itself."""
+    events: list[Chunk] = []
+    for one in batch:
+        if isinstance(one, Chunk):
+            events.append(one)
+        else:
+            before, after, extra = one.shape.before, one.shape.after, one.shape.extra
+            for token, text in zip(one.tokens, one.texts, strict=True):
+                events.append(Chunk(msgspec.Raw(before + token + after), (text,), extra=extra))
+            events[-1] = msgspec.structs.replace(events[-1], usage=one.usage)
+    return events
 
 
 class Completion(msgspec.Struct, frozen=True):

@@ -7,14 +7,14 @@ line of a call has no word of it. It is also a sink: what it was given is in a f
 import os
 import signal
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from gateway_core.hookspecs import API, hookimpl
-from gateway_core.ports import UpstreamRequest, UpstreamResponse
+from gateway_core.ports import EventStream, UpstreamRequest, UpstreamResponse
 from gateway_core.services import Services
 from gateway_core.types import Record
 
@@ -92,17 +92,34 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._response, name)
 
-    async def events(self) -> AsyncIterator[Sequence[bytes]]:
+    def events(self) -> "_WatchedEvents":
         """The answer's own events."""
-        async for events in self._response.events():
-            self._passes()
-            yield events
+        return _WatchedEvents(self._response.events(), self._passes)
 
-    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
         """The same, poured."""
 
-        def passing(events: Sequence[bytes]) -> bool:
+        def passing(piece: bytes) -> bool:
             self._passes()
-            return take(events)
+            return take(piece)
 
         return await self._response.pour(passing)
+
+
+class _WatchedEvents:
+    """The events of such an answer."""
+
+    def __init__(self, events: EventStream, passes: Callable[[], None]) -> None:
+        self._events = events
+        self._passes = passes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._events, name)
+
+    def __aiter__(self) -> "_WatchedEvents":
+        return self
+
+    async def __anext__(self) -> Sequence[bytes]:
+        events = await anext(self._events)
+        self._passes()
+        return events

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from gateway_core.ports import Provider
-from gateway_core.types import ChatRequest, Chunk, Route
+from gateway_core.types import ChatRequest, Chunk, Route, events_of
 from gateway_core.wire.chat import decode_request
 
 VOCABULARIES = (None, "o200k_base", "cl100k_base")
@@ -40,8 +40,8 @@ def chat(**fields: Any) -> ChatRequest:
 
 
 async def stream_of(provider: Provider, request: ChatRequest, route: Route, limit: int | None = None) -> list[Chunk]:
-    """All chunks of a stream."""
-    return [chunk async for batch in await provider.stream(request, route, limit) for chunk in batch]
+    """All chunks of a stream, each event by itself."""
+    return [chunk async for batch in await provider.stream(request, route, limit) for chunk in events_of(batch)]
 
 
 async def ask(provider: Provider, request: ChatRequest, route: Route = ROUTE, limit: int | None = None) -> Any:

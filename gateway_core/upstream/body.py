@@ -22,20 +22,18 @@ async def whole(next_piece: NextPiece, limit: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class Events:
-    """The data of the server-sent events that each piece completed; none may have more than `limit` bytes.
+class Events(SSEDecoder):
+    """`ports.EventStream`: the data of the server-sent events that each piece completed.
 
     An iterator and no generator: one that is left in the middle would cost a task to be closed.
     """
 
-    __slots__ = ("_ended", "_next_piece", "finish", "push")
+    __slots__ = ("_ended", "_next_piece")
 
     def __init__(self, next_piece: NextPiece, limit: int) -> None:
-        decoder = SSEDecoder(limit)
+        super().__init__(limit)
         self._next_piece = next_piece
         self._ended = False
-        self.push = decoder.push
-        self.finish = decoder.finish
 
     def __aiter__(self) -> "Events":
         return self
@@ -48,10 +46,3 @@ class Events:
             if events:
                 return events
         raise StopAsyncIteration
-
-    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
-        """Gives what is left to `take`, until the body's end or until that wants no more: then False."""
-        async for events in self:
-            if not take(events):
-                return False
-        return True

@@ -1,11 +1,12 @@
 """A provider's events as an answer's chunks: one by one for who waits, or poured as they come."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from gateway_core.errors import ProviderFault
-from gateway_core.ports import Give, UpstreamResponse
-from gateway_core.types import Chunk
+from gateway_core.ports import EventStream, Give, Poured, UpstreamResponse
+from gateway_core.types import Batch, Chunk, Run
+from gateway_core.upstream.alike import Alike, Framing, framing_of, said
 
 UNFINISHED = "ended a stream before its answer was finished"
 """What is said of a provider whose stream is over, and its answer is not."""
@@ -18,8 +19,15 @@ class Reader(Protocol):
     def finished(self) -> bool:
         """The provider has said its last word: whatever follows is not read."""
 
-    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
+    @property
+    def alike(self) -> Alike | None:
+        """What most of its events are like, where that is known."""
+
+    def read(self, events: Sequence[bytes]) -> tuple[Batch, ProviderFault | None]:
         """What one read brought: its chunks, and the fault that came after them."""
+
+    def run(self, tokens: Sequence[bytes]) -> Run | None:
+        """The events with these tokens, which are `alike`; None where they must be read one by one."""
 
     def keeps(self) -> bool:
         """Something must be kept before the chunks that were read last may be seen."""
@@ -27,12 +35,55 @@ class Reader(Protocol):
     async def keep(self) -> None:
         """Keeps it."""
 
-    def end(self) -> Sequence[Chunk]:
+    def end(self) -> Batch:
         """Nothing more comes: what is still to be said. Raises Unavailable where the answer is not finished."""
 
 
-class EventReader:
-    """A `Reader` of events that are at most a chunk each, but for what it keeps and how it ends.
+class RunReader:
+    """A `Reader` that reads events which are alike as runs, but for what one says, what it keeps and how it ends."""
+
+    __slots__ = ("alike", "finished")
+
+    def __init__(self) -> None:
+        self.alike: Alike | None = None
+        self.finished = False
+
+    def add(self, data: bytes, batch: list[Chunk | Run]) -> None:
+        """Adds what one event says, and notes whether it was the last and what is alike to it.
+
+        Raises a ProviderFault.
+        """
+        raise NotImplementedError
+
+    def read(self, events: Sequence[bytes]) -> tuple[Batch, ProviderFault | None]:
+        """What one read brought: its chunks, and the fault that came after them."""
+        batch: list[Chunk | Run] = []
+        at = singly = 0  # up to `singly` one by one, since these cannot be read as one run
+        while at < len(events) and not self.finished:
+            if self.alike is not None and at >= singly:
+                tokens = self.alike.tokens(events, at)
+                run = self.run(tokens) if tokens else None
+                if run is not None:
+                    batch.append(run)
+                    at += len(tokens)
+                    continue
+                singly = at + len(tokens)
+            try:
+                if events[at]:
+                    self.add(events[at], batch)
+            except ProviderFault as met:
+                return batch, met
+            at += 1
+        return batch, None
+
+    def run(self, tokens: Sequence[bytes]) -> Run | None:
+        """The events with these tokens, which are `alike`; None where they must be read one by one."""
+        texts = said(tokens)
+        return None if texts is None or self.alike is None else Run(self.alike.shape, tokens, texts)
+
+
+class EventReader(RunReader):
+    """The same for events that are at most a chunk each.
 
     `decode` gives None for an event that says nothing, and raises a ProviderFault.
     """
@@ -40,51 +91,46 @@ class EventReader:
     __slots__ = ("_decode",)
 
     def __init__(self, decode: Callable[[bytes], Chunk | None]) -> None:
+        super().__init__()
         self._decode = decode
 
-    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
-        """What one read brought: its chunks, and the fault that came after them."""
-        decode = self._decode
-        chunks: list[Chunk] = []
-        for data in events:
-            if data:
-                try:
-                    chunk = decode(data)
-                except ProviderFault as met:
-                    return chunks, met
-                if chunk is not None:
-                    chunks.append(chunk)
-        return chunks, None
+    def add(self, data: bytes, batch: list[Chunk | Run]) -> None:
+        """Adds what one event says."""
+        chunk = self._decode(data)
+        if chunk is not None:
+            batch.append(chunk)
 
 
-class EventChunks:
+class EventChunks(Poured):
     """`ports.Chunks` over an upstream's events."""
 
-    __slots__ = ("_closed", "_ended", "_events", "_fault", "_give", "_held", "_reader", "_response")
+    __slots__ = ("_closed", "_ended", "_events", "_fault", "_framing", "_give", "_held", "_reader", "_response")
 
     def __init__(self, response: UpstreamResponse, reader: Reader) -> None:
         self._response = response
         self._reader = reader
-        self._events: AsyncIterator[Sequence[bytes]] | None = None
+        self._events: EventStream | None = None
         #: Told once the chunks before it were.
         self._fault: ProviderFault | None = None
         #: Chunks that may not be seen yet.
-        self._held: list[Chunk] | None = None
+        self._held: Batch | None = None
         self._give: Give = _nobody
+        #: How events that are alike come in, where that is known and the next piece begins with an event.
+        self._framing: Framing | None = None
         self._ended = False
         self._closed = False
 
     def __aiter__(self) -> "EventChunks":
         return self
 
-    async def __anext__(self) -> Sequence[Chunk]:
+    async def __anext__(self) -> Batch:
         try:
             return await self._next()
         except BaseException:
             await self.aclose()
             raise
 
-    async def _next(self) -> Sequence[Chunk]:
+    async def _next(self) -> Batch:
         reader = self._reader
         if self._events is None and not self._closed:  # not before: it may raise, and then the answer must be closed
             self._events = self._response.events()
@@ -112,23 +158,57 @@ class EventChunks:
             raise self._fault
         if self._ended:
             return
-        while True:
-            ended = reader.finished or await self._response.pour(self._take)
+        self._events = stream = self._events or self._response.events()
+        ended = False
+        while not ended and not reader.finished:
+            if await self._response.pour(self._take):
+                ended = True
+                self._read(stream.finish())
             if self._held is not None:
                 held, self._held = self._held, None
                 await reader.keep()
                 give(held)
             if self._fault is not None:
                 raise self._fault
-            if ended or reader.finished:
-                break
-            await drained()
+            if not ended and not reader.finished:
+                await drained()
         self._ended = True
         if last := reader.end():
             give(last)
 
-    def _take(self, events: Sequence[bytes]) -> bool:
+    def _take(self, piece: bytes) -> bool:
         """What one read brought; False where something is to be done before the next."""
+        framing = self._framing
+        if (
+            framing is not None
+            and piece.startswith(framing.opening)
+            and piece.endswith(framing.closing)
+            and len(piece) <= framing.most
+        ):
+            run = self._reader.run(piece[framing.start : framing.stop].split(framing.joint))
+            if run is not None:
+                return self._give((run,))
+        return self._take_other(piece)
+
+    def _take_other(self, piece: bytes) -> bool:
+        """The same of a read that is not known to be nothing but events that are alike."""
+        stream, reader = self._events, self._reader
+        assert stream is not None, "what is poured has begun"  # noqa: S101  # a bug of ours, not a condition
+        began_with_event = stream.between
+        events = stream.push(piece)
+        wants_more = self._read(events)
+        framing, alike = self._framing, reader.alike
+        if framing is not None and framing.alike is not alike:
+            framing = None
+        if began_with_event and len(events) == 1 and alike is not None and alike.tokens(events):
+            framing = framing_of(alike, piece, events[0], stream.limit)
+        self._framing = framing if stream.between else None
+        return wants_more
+
+    def _read(self, events: Sequence[bytes]) -> bool:
+        """What some events say; False where something is to be done before the next."""
+        if not events:
+            return True
         reader = self._reader
         chunks, self._fault = reader.read(events)
         if reader.keeps():
@@ -144,6 +224,6 @@ class EventChunks:
             await self._response.close(finished=self._ended or self._reader.finished)
 
 
-def _nobody(chunks: Sequence[Chunk]) -> bool:  # noqa: ARG001  # a Give
+def _nobody(batch: Batch) -> bool:  # noqa: ARG001  # a Give
     """Nothing is poured yet."""
     return False

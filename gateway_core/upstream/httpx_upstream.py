@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx2
@@ -142,13 +142,16 @@ class HttpxResponse:
         while piece := await self._next():
             yield piece
 
-    def events(self) -> AsyncIterator[Sequence[bytes]]:
-        """The data of the server-sent events that each read completed."""
+    def events(self) -> Events:
+        """The body as server-sent events."""
         return self._events
 
-    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
-        """Gives what is left of these events to `take`, until the body's end or until it wants no more."""
-        return await self._events.pour(take)
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Gives what is left of the body to `take`, until its end or until that wants no more."""
+        while piece := await self._next():
+            if not take(piece):
+                return False
+        return True
 
     async def close(self, *, finished: bool = False) -> None:
         """Gives the connection back, or cuts it where the body was not read to its end."""

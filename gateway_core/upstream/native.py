@@ -16,7 +16,7 @@ the provider's own Keep-Alive says.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
@@ -153,26 +153,15 @@ class NativeResponse:
             yield piece
 
     def events(self) -> Events:
-        """The data of the server-sent events that each read completed."""
+        """The body as server-sent events."""
         if self._events is None:
             self._events = Events(self._open().piece, self._config.max_event_bytes)
         return self._events
 
-    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
-        """Gives what is left of these events to `take`, in the very callback that brought them, until the body's end
-        or until it wants no more."""
-        events = self.events()
-        push = events.push
-
-        def pour(piece: bytes) -> bool:
-            completed = push(piece)
-            return not completed or take(completed)
-
-        if not await self._open().poured(pour):
-            return False
-        if last := events.finish():
-            take(last)
-        return True
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Gives what is left of the body to `take`, in the very callback that brought it, until its end or until that
+        wants no more."""
+        return await self._open().poured(take)
 
     async def close(self, *, finished: bool = False) -> None:
         """Gives the connection back, or cuts it where the answer has not come to its end."""

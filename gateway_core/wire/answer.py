@@ -1,11 +1,11 @@
 """Answers: whole completions and the events of a stream, from types to the bytes that a client reads."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from gateway_core.types import Chunk, Completion, Usage
+from gateway_core.types import Batch, Chunk, Completion, Run, Shape, Usage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -85,13 +85,20 @@ class ChunkEncoder:
         # Most providers say the same in every chunk: what was written last is kept.
         self._extra: Mapping[str, msgspec.Raw] = _EMPTY
         self._end = self._tail
+        # The same for runs: what stands before the first text of one, between two, and behind the last.
+        self._shape: Shape | None = None
+        self._open = self._between = self._close = b""
 
-    def encode(self, chunks: Iterable[Chunk]) -> bytes:
+    def encode(self, batch: Batch) -> bytes:
         """The events of a batch, ready for one write. Chunks without choices are only bookkeeping: none is written."""
         pieces: list[bytes] = []
         head = self._head
-        for chunk in chunks:
-            if chunk.texts or is_event(chunk):
+        for chunk in batch:
+            if isinstance(chunk, Run):
+                if chunk.shape is not self._shape:
+                    self._fit(chunk.shape)
+                pieces += (self._open, self._between.join(chunk.tokens), self._close)
+            elif chunk.texts or is_event(chunk):
                 extra = chunk.extra
                 if extra is not self._extra:
                     if extra != self._extra:
@@ -102,6 +109,12 @@ class ChunkEncoder:
                     choices = _one_line(choices)
                 pieces += (head, choices, self._end)
         return b"".join(pieces)
+
+    def _fit(self, shape: Shape) -> None:
+        self._shape = shape
+        self._open = self._head + shape.before
+        self._close = shape.after + _fields(shape.extra) + self._tail
+        self._between = self._close + self._open
 
     def usage(
         self,

@@ -11,10 +11,10 @@ class SSEDecoder:
     A line or an event of more than `limit` bytes raises Unavailable: nothing without end is ever held.
     """
 
-    __slots__ = ("_after_cr", "_data", "_first", "_held", "_limit", "_size", "_tail")
+    __slots__ = ("_after_cr", "_data", "_first", "_held", "_size", "_tail", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._tail: list[bytes] = []  # the pieces of a line that has no end yet
         self._held = 0  # their size
         self._data: list[bytes] = []  # the data lines of an event that has no end yet
@@ -27,7 +27,7 @@ class SSEDecoder:
         if (
             chunk.startswith(b"data: ")
             and chunk.endswith((b"\n\n", b"\r\n\r\n"))
-            and not (self._tail or self._data or self._after_cr or len(chunk) > self._limit)
+            and not (self._tail or self._data or self._after_cr or len(chunk) > self.limit)
         ):
             end = b"\n\n" if chunk.endswith(b"\n\n") else b"\r\n\r\n"
             whole = chunk[6 : -len(end)].split(end + b"data: ")
@@ -43,7 +43,7 @@ class SSEDecoder:
         if b"\r" in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        may_be_large = self._size + self._held + len(chunk) > self._limit
+        may_be_large = self._size + self._held + len(chunk) > self.limit
         lines = chunk.split(b"\n")
         rest = lines.pop()
         if lines and self._tail:
@@ -56,6 +56,11 @@ class SSEDecoder:
         if may_be_large:
             self._check(lines)
         return self._events(lines) if lines else []
+
+    @property
+    def between(self) -> bool:
+        """What was read last ended an event, and the next one has not begun."""
+        return not (self._tail or self._data or self._size or self._after_cr or self._first)
 
     def finish(self) -> list[bytes]:
         """The stream is over: the data of an event that lacked only its line ends, if there is one."""
@@ -90,7 +95,7 @@ class SSEDecoder:
         size = self._size
         for line in lines:
             size = size + len(line) + 1 if line else 0
-            if size > self._limit:
+            if size > self.limit:
                 break
-        if size + self._held > self._limit:
-            raise Unavailable(f"an event of the stream is larger than {self._limit} bytes")
+        if size + self._held > self.limit:
+            raise Unavailable(f"an event of the stream is larger than {self.limit} bytes")

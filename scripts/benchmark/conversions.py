@@ -19,6 +19,7 @@ import msgspec
 from gateway_core.ports import Provider, UpstreamRequest, UpstreamResponse
 from gateway_core.testing.provider_parts import parts
 from gateway_core.types import ChatRequest, Deadlines, Route
+from gateway_core.upstream.body import Events
 from gateway_core.wire.chat import decode_request
 
 ROUNDS = 7
@@ -119,6 +120,9 @@ class _Answer:
 
     def __init__(self, wire: Wire, *, stream: bool) -> None:
         self._wire = wire
+        events = (*wire.first, *((wire.text,) * EVENTS), *wire.last) if stream else ()
+        self._pieces = iter([b"data: %b\n\n" % event for event in events])
+        self._events = Events(self._next, 1024 * 1024)
         self.status = 200
         self.retry_after: float | None = None
         self.headers: Mapping[str, str] = {"content-type": "text/event-stream" if stream else "application/json"}
@@ -130,16 +134,14 @@ class _Answer:
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self._wire.answer
 
-    async def events(self) -> AsyncIterator[Sequence[bytes]]:
-        wire = self._wire
-        for event in (*wire.first, *((wire.text,) * EVENTS), *wire.last):
-            yield (event,)
+    async def _next(self) -> bytes:
+        return next(self._pieces, b"")
 
-    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
-        async for events in self.events():
-            if not take(events):
-                return False
-        return True
+    def events(self) -> Events:
+        return self._events
+
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        return all(map(take, self._pieces))
 
     async def close(self, *, finished: bool = False) -> None:
         del finished

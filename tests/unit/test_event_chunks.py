@@ -7,7 +7,8 @@ import pytest
 from msgspec import Raw
 
 from gateway_core.errors import ProviderFault, Unavailable
-from gateway_core.types import Chunk
+from gateway_core.types import Batch, Chunk, Run, events_of
+from gateway_core.upstream.body import Events
 from gateway_core.upstream.event_chunks import EventChunks
 
 FAULT = Unavailable("broke off")
@@ -20,9 +21,13 @@ class Answer:
     headers: Mapping[str, str] = {}
     retry_after: float | None = None
 
-    def __init__(self, reads: Sequence[Sequence[bytes]]) -> None:
+    def __init__(self, reads: Sequence[bytes]) -> None:
         self.reads = list(reads)
         self.closed: bool | None = None
+        self._events = Events(self._next, 10_000)
+
+    async def _next(self) -> bytes:
+        return self.reads.pop(0) if self.reads else b""
 
     async def read(self, limit: int | None = None) -> bytes:
         raise NotImplementedError
@@ -30,11 +35,10 @@ class Answer:
     def chunks(self) -> AsyncIterator[bytes]:
         raise NotImplementedError
 
-    async def events(self) -> AsyncIterator[Sequence[bytes]]:
-        while self.reads:
-            yield self.reads.pop(0)
+    def events(self) -> Events:
+        return self._events
 
-    async def pour(self, take: Callable[[Sequence[bytes]], bool]) -> bool:
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
         while self.reads:
             if not take(self.reads.pop(0)):
                 return False
@@ -47,6 +51,8 @@ class Answer:
 
 class Reader:
     """Events are texts; `!` is a fault, `$` the last word, `?` must be kept before it is seen."""
+
+    alike = None
 
     def __init__(self) -> None:
         self.finished = False
@@ -65,6 +71,9 @@ class Reader:
             chunks.append(Chunk(Raw(event)))
         return chunks, None
 
+    def run(self, tokens: Sequence[bytes]) -> Run | None:
+        raise NotImplementedError
+
     def keeps(self) -> bool:
         return self.keeping
 
@@ -79,14 +88,18 @@ class Reader:
         return [Chunk(Raw(b"end"))]
 
 
+def framed(events: Sequence[bytes]) -> bytes:
+    return b"".join([b"data: %b\n\n" % event for event in events])
+
+
 async def told(reads: Sequence[Sequence[bytes]], *, pours: bool, patience: int = 100) -> tuple[list[str], Answer]:
     """What a consumer sees of it, in order, and how it ended."""
-    reader, answer = Reader(), Answer(reads)
+    reader, answer = Reader(), Answer([framed(events) for events in reads])
     chunks = EventChunks(answer, reader)
     seen = reader.log
 
-    def give(batch: Sequence[Chunk]) -> bool:
-        seen.extend(bytes(chunk.choices).decode() for chunk in batch)
+    def give(batch: Batch) -> bool:
+        seen.extend(bytes(chunk.choices).decode() for chunk in events_of(batch))
         return len(seen) % patience != 0
 
     async def drained() -> None:
@@ -129,7 +142,7 @@ async def test_poured_or_waited_for_it_says_the_same_however_it_is_cut(events: b
 
 
 async def test_what_is_closed_says_nothing_more() -> None:
-    chunks = EventChunks(Answer([[b"a"], [b"b"]]), Reader())
+    chunks = EventChunks(Answer([framed([b"a"]), framed([b"b"])]), Reader())
     await chunks.aclose()
     with pytest.raises(StopAsyncIteration):
         await anext(chunks)

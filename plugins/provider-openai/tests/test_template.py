@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spl_provider_openai.answer import ChunkDecoder
+from spl_provider_openai.reader import Reader
 
-from gateway_core.errors import ProviderFault
+from gateway_core.testing.pouring import Received, cut, received
+from gateway_core.types import Chunk, Run, events_of
+from gateway_core.upstream.alike import Alike
 
 BEGUN = {"role": "assistant", "content": ""}
 
@@ -20,30 +23,20 @@ def event(delta: dict[str, Any], index: int = 0, reason: str | None = None, **fi
     return json.dumps(body | fields).encode()
 
 
-def seen(decoder: ChunkDecoder, data: bytes) -> list[tuple[Any, ...]]:
-    try:
-        chunks = decoder.decode(data)
-    except ProviderFault as met:
-        return [(type(met), met.detail)]
-    return [
-        (
-            msgspec.json.decode(each.choices),
-            each.texts,
-            each.finish,
-            each.usage,
-            each.id,
-            each.created,
-            dict(each.extra),
-        )
-        for each in chunks
+def seen(reader: Reader, data: bytes) -> list[tuple[Any, ...]]:
+    batch, fault = reader.read([data])
+    told: list[tuple[Any, ...]] = [
+        (msgspec.json.decode(each.choices), each.texts, each.finish, each.usage, dict(each.extra))
+        for each in events_of(batch)
     ]
+    return told if fault is None else [*told, (type(fault), fault.detail)]
 
 
-def begun(*before: bytes) -> ChunkDecoder:
-    decoder = ChunkDecoder()
+def begun(*before: bytes) -> Reader:
+    reader = Reader(ChunkDecoder(), accepts_missing_done=False)
     for data in (event(BEGUN), *before):
-        decoder.decode(data)
-    return decoder
+        reader.read([data])
+    return reader
 
 
 TEXTS = st.text()
@@ -58,6 +51,7 @@ def test_texts_are_read_the_same_with_a_template_and_without(first: str, rest: l
 
 
 STRANGE = [
+    event({"content": ""}),
     event({"content": "x"}, reason="stop"),
     event({"content": "x"}, index=1),
     event({"content": None}),
@@ -71,6 +65,9 @@ STRANGE = [
     event({"content": "x"}).replace(b'"x"', b'"x"}, "finish_reason": "stop"}, {"delta": {"content": "y"'),
     event({"content": "x"}).replace(b'"x"', b'"x" "y"'),
     event({"content": "x"}).replace(b'"x"', b'"x'),
+    event({"content": "x"}).replace(b'"x"', b'\n"x"'),
+    event({"content": "x"}).replace(b'"x"', b'"x"\r'),
+    event({"content": "x"}).replace(b'"x"', b' "x" '),
     event({"content": "x"}).replace(b'"x"', b'"\xff"'),
     event({"content": "x"}).replace(b'"x"', b'"\xf0\x9f\x98\x80"'),
     event({"content": "x"}).replace(b'"x"', b'"\\ud800"'),
@@ -78,6 +75,7 @@ STRANGE = [
     event({"content": "x"})[:-1],
     b"{}",
     b"[1]",
+    b"",
 ]
 
 
@@ -88,10 +86,10 @@ def test_what_differs_in_more_than_its_text_is_looked_at_whole(data: bytes) -> N
 
 def test_a_text_that_stands_elsewhere_too_is_not_taken_for_the_text() -> None:
     odd = {"content": "same", "annotations": {"content": "same"}}
-    decoder = begun(event({"annotations": {"content": "same"}, "content": "same"}), event(odd))
+    reader = begun(event({"annotations": {"content": "same"}, "content": "same"}), event(odd))
     other = event({"annotations": {"content": "else"}, "content": "same"})
-    assert seen(decoder, other) == seen(begun(), other)
-    assert seen(decoder, event(odd | {"content": "new"})) == seen(begun(), event(odd | {"content": "new"}))
+    assert seen(reader, other) == seen(begun(), other)
+    assert seen(reader, event(odd | {"content": "new"})) == seen(begun(), event(odd | {"content": "new"}))
 
 
 def test_choices_that_are_repeated_in_another_field_are_looked_at_whole() -> None:
@@ -101,6 +99,78 @@ def test_choices_that_are_repeated_in_another_field_are_looked_at_whole() -> Non
 
 
 def test_events_that_are_never_alike_cost_a_look_each_and_no_more() -> None:
-    decoder = begun(*[event({"content": "x"}, obfuscation="y" * at) for at in range(9)])
+    reader = begun(*[event({"content": "x"}, obfuscation="y" * at) for at in range(9)])
     data = event({"content": "z"}, obfuscation="w")
-    assert seen(decoder, data) == seen(begun(), data)
+    assert seen(reader, data) == seen(begun(), data)
+
+
+def test_texts_that_say_nothing_use_up_no_look() -> None:
+    reader = begun(event({"content": "x"}), *[event({"content": ""})] * 9, event({"content": "y"}, seed=1))
+    batch, _ = reader.read([event({"content": text}, seed=1) for text in "abc"])
+    assert [type(each) for each in batch] == [Run]
+
+
+# ---------------------------------------------------------------- runs of them
+
+
+class OneByOne(Reader):
+    """Reads each event whole: nothing is known to be alike."""
+
+    @property
+    def alike(self) -> None:  # type: ignore[override]  # what is noted there is lost: that is the purpose
+        return None
+
+    @alike.setter
+    def alike(self, alike: Alike | None) -> None:
+        pass
+
+
+async def both(reads: list[bytes], takes: int) -> tuple[Received, Received]:
+    """What the client gets by runs, and event by event."""
+    by_runs = await received(reads, Reader(ChunkDecoder(), accepts_missing_done=False), takes=takes, limit=2_000)
+    singly = await received(reads, OneByOne(ChunkDecoder(), accepts_missing_done=False), takes=takes, limit=2_000)
+    return by_runs, singly
+
+
+LIKE = st.text(max_size=5).map(lambda text: event({"content": text}))
+OTHERS = st.sampled_from([*STRANGE, event({"content": "big" * 800}), b"[DONE]"])
+EVENTS = st.lists(st.one_of(LIKE, LIKE, LIKE, LIKE, OTHERS), max_size=12)
+FRAMES = st.sampled_from(
+    [(b"data: ", b"\n\n"), (b"data:", b"\n\n"), (b"data: ", b"\r\n\r\n"), (b"data: ", b"\r\r"), (b"data: ", b"\n\n\n"),
+     (b": ping\n\ndata: ", b"\n\n"), (b"id: 1\ndata: ", b"\n\n"), (b"data: ", b"\n: data: {}\n\n")]
+)  # fmt: skip
+
+
+@given(EVENTS, FRAMES, st.sets(st.integers(0, 3_000), max_size=8), st.booleans(), st.integers(0, 6_000))
+async def test_a_run_gives_its_client_what_its_events_would(
+    events: list[bytes], frame: tuple[bytes, bytes], cuts: set[int], each: bool, takes: int
+) -> None:
+    """Whatever the events are and however their bytes are cut into reads: the same bytes, and the same account."""
+    lead, end = frame
+    framed = [lead + data + end for data in (event(BEGUN), event({"content": "a"}), *events)]
+    framed += [lead + event({}, reason="stop") + end, lead + b"[DONE]" + end]
+    reads = framed if each else cut(b"".join(framed), cuts)
+    by_runs, singly = await both(reads, takes)
+    assert by_runs == singly
+
+
+@given(st.lists(st.text(min_size=1, max_size=5), min_size=1), st.booleans())
+async def test_one_event_a_read_is_read_by_its_frame(texts: list[str], crlf: bool) -> None:
+    """And what only looks like such a read is not."""
+    end = b"\r\n\r\n" if crlf else b"\n\n"
+    reads = [b"data: %b%b" % (data, end) for data in (event(BEGUN), *[event({"content": text}) for text in texts])]
+    inside = event({"content": "x"}).replace(b'"x"', b'"x"' + end + b'data: "y"')
+    reads += [b"data: %b%b" % (inside, end)]
+    reader = Counting(ChunkDecoder(), accepts_missing_done=False)
+    assert await received(reads, reader) == await received(reads, OneByOne(ChunkDecoder(), accepts_missing_done=False))
+    assert reader.added == 3  # the beginning, the first text, and what has no frame
+
+
+class Counting(Reader):
+    """Counts the events that it reads whole."""
+
+    added = 0
+
+    def add(self, data: bytes, batch: list[Chunk | Run]) -> None:
+        self.added += 1
+        super().add(data, batch)

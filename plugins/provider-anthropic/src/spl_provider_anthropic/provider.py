@@ -8,8 +8,8 @@ import msgspec
 
 from gateway_core.errors import InvalidRequest, ProviderFault, Unavailable
 from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
-from gateway_core.types import ChatRequest, Chunk, Completion, Route
-from gateway_core.upstream.event_chunks import UNFINISHED, EventChunks, EventReader
+from gateway_core.types import ChatRequest, Chunk, Completion, Route, Run
+from gateway_core.upstream.event_chunks import UNFINISHED, EventChunks, RunReader
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
 from spl_provider_anthropic.answer import Answer, decode_answer
 from spl_provider_anthropic.faults import about_thinking, fault, room_left
@@ -144,21 +144,24 @@ async def _close(stream: Chunks) -> None:
     await stream.aclose()
 
 
-class _Reader(EventReader):
+class _Reader(RunReader):
     """`event_chunks.Reader` of Anthropic's events."""
 
     __slots__ = ("_account_id", "_decoder", "_memory")
 
     def __init__(self, decoder: StreamDecoder, memory: Memory, account_id: str) -> None:
-        super().__init__(decoder.decode)
+        super().__init__()
         self._decoder = decoder
         self._memory = memory
         self._account_id = account_id
 
-    @property
-    def finished(self) -> bool:
-        """The message has stopped."""
-        return self._decoder.finished
+    def add(self, data: bytes, batch: list[Chunk | Run]) -> None:
+        """Decodes one event; the message's stop is the last. Raises a ProviderFault."""
+        decoder = self._decoder
+        chunk = decoder.decode(data)
+        if chunk is not None:
+            batch.append(chunk)
+        self.finished = decoder.finished
 
     def keeps(self) -> bool:
         """Thinking has ended that a later call must say again."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gateway_core.ports import Chunks
-from gateway_core.types import Chunk, Usage
+from gateway_core.types import Batch, Chunk, Run, Usage
 from spl_provider_anthropic.usage import total
 
 T = TypeVar("T")
@@ -27,10 +27,10 @@ async def all_of(asked: Sequence[Coroutine[Any, Any, T]], undo: Any = None) -> l
         raise
 
 
-async def merged(streams: Sequence[Chunks]) -> AsyncGenerator[Sequence[Chunk]]:
+async def merged(streams: Sequence[Chunks]) -> AsyncGenerator[Batch]:
     """What any of the streams brings, at once, with the sum of their usages. One that breaks off breaks all."""
     latest: list[Usage | None] = [None] * len(streams)
-    waiting: dict[asyncio.Future[Sequence[Chunk]], int] = {}
+    waiting: dict[asyncio.Future[Batch], int] = {}
     try:
         for index, stream in enumerate(streams):
             waiting[asyncio.ensure_future(stream.__anext__())] = index
@@ -52,7 +52,7 @@ async def merged(streams: Sequence[Chunks]) -> AsyncGenerator[Sequence[Chunk]]:
             await stream.aclose()
 
 
-def _summed(chunk: Chunk, index: int, latest: list[Usage | None]) -> Chunk:
+def _summed(chunk: Chunk | Run, index: int, latest: list[Usage | None]) -> Chunk | Run:
     """The chunk with the usage of all choices so far, each of which was billed with the whole prompt."""
     if chunk.usage is None:
         return chunk

@@ -115,8 +115,6 @@ class _Reader(EventReader):
 
     __slots__ = ("_account_id", "_decoder", "_memory", "_model")
 
-    finished = False
-
     def __init__(self, decoder: StreamDecoder, memory: Memory, account_id: str, model: str) -> None:
         super().__init__(decoder.decode)
         self._decoder = decoder

@@ -7,10 +7,11 @@ from msgspec import Raw
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Chunk, Completion, Usage
+from gateway_core.upstream.alike import Alike
 from gateway_core.wire.untrusted import NONSENSE
 from spl_provider_openai.faults import fault_inside
 from spl_provider_openai.repair import StreamedChoice, is_plain, repaired
-from spl_provider_openai.template import Template, template_of
+from spl_provider_openai.template import alike_to
 from spl_provider_openai.usage import usage_of
 from spl_provider_openai.view import Choice, ChunkChoice, message_of, text_alone, texts_of
 
@@ -23,7 +24,7 @@ _NULL = Raw(b"null")
 _OURS = ("id", "object", "created", "model")
 _NO_CHOICES = Raw(b"[]")
 _NO_USAGE = (None, None)
-_TEMPLATES = 3
+_TRIES = 3
 """How often a stream's events may turn out to be unlike each other."""
 
 _Said = tuple[Raw, tuple[str, ...], bool]
@@ -68,10 +69,9 @@ class ChunkDecoder:
         self._answers: dict[int, StreamedChoice] = {}
         self._id: str | None = None
         self._created: int | None = None
-        #: What most of its events are like, and their other fields; how often one may still be made.
-        self._template: Template | None = None
-        self._extra: dict[str, Raw] = {}
-        self._tries = _TEMPLATES
+        #: What most of its events are like, and how often that may still be looked for.
+        self.alike: Alike | None = None
+        self._tries = _TRIES
 
     @property
     def finished(self) -> bool:
@@ -81,10 +81,6 @@ class ChunkDecoder:
     def decode(self, data: bytes) -> list[Chunk]:
         """One event: a chunk for each choice in it, or one without any. Raises a ProviderFault where it is an error,
         or nonsense."""
-        if self._template is not None and (alike := self._template.read(data)) is not None:
-            text, choices = alike
-            texts: tuple[str, ...] = (text,) if text else ()
-            return [Chunk(Raw(choices), texts, False, None, None, self._id, self._created, self._extra)]
         try:
             fields = _object(data, self._secret, begun=bool(self._answers))
             raw = fields.pop("choices", None)
@@ -100,16 +96,19 @@ class ChunkDecoder:
             if self._answer(choice.index or 0).pass_on(choice):
                 texts = texts_of(choice.delta) if choice.delta is not None else ()
                 finish = choice.finish_reason is not None
-                alone = text_alone(choice) if self._tries and usage is None else None
-                if alone is not None:
-                    self._tries -= 1
-                    self._template, self._extra = template_of(data, bytes(raw), alone), fields
+                if self._tries and usage is None and (alone := text_alone(choice)) is not None:
+                    self._look_for_alike(data, bytes(raw), alone, fields)
                 return [Chunk(raw, texts, finish, usage, usage_fields, self._id, self._created, fields)]
         said = self._written_anew(raw) if raw is not None and view else []
         *before, (choices, texts, finish) = said or [(_NO_CHOICES, (), False)]
         chunks = [Chunk(*one, None, None, self._id, self._created, fields) for one in before]
         chunks.append(Chunk(choices, texts, finish, usage, usage_fields, self._id, self._created, fields))
         return chunks
+
+    def _look_for_alike(self, data: bytes, choices: bytes, text: str, fields: dict[str, Raw]) -> None:
+        if self.alike is None or not self.alike.tokens((data,)):
+            self._tries -= 1
+            self.alike = alike_to(data, choices, text, fields)
 
     def _written_anew(self, raw: Raw) -> list[_Said]:
         """The event's choices as OpenAI writes them, one by one."""

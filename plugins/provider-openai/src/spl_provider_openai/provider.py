@@ -1,15 +1,13 @@
 """The provider: one HTTP request a call, plain or streamed."""
 
-from collections.abc import Sequence
-
-from gateway_core.errors import ProviderFault, Unavailable
 from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
-from gateway_core.types import ChatRequest, Chunk, Completion, Route
-from gateway_core.upstream.event_chunks import UNFINISHED, EventChunks
+from gateway_core.types import ChatRequest, Completion, Route
+from gateway_core.upstream.event_chunks import EventChunks
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
 from spl_provider_openai.answer import ChunkDecoder, decode_completion
 from spl_provider_openai.faults import fault
 from spl_provider_openai.quirks import Quirks
+from spl_provider_openai.reader import Reader
 from spl_provider_openai.request import encode_request
 from spl_provider_openai.settings import OpenAISettings, endpoint, headers, vocabulary, with_key
 
@@ -44,7 +42,7 @@ class OpenAIProvider:
         if not has_events(response.headers):
             await raise_without_events(response, lambda body: decode_completion(body, key))
         accepts = self._settings.missing_done == "accept"
-        return EventChunks(response, _Reader(ChunkDecoder(key), accepts_missing_done=accepts))
+        return EventChunks(response, Reader(ChunkDecoder(key), accepts_missing_done=accepts))
 
     def tokenizer(self, model: str) -> str | None:
         """The published vocabulary of OpenAI's own models, or the configured one."""
@@ -69,41 +67,3 @@ class OpenAIProvider:
         if response.status == 200:
             return response, key
         raise fault(response.status, await failure_body(response), response.retry_after, key)
-
-
-class _Reader:
-    """`event_chunks.Reader` of OpenAI's events."""
-
-    __slots__ = ("_accepts_missing_done", "_decoder", "finished")
-
-    def __init__(self, decoder: ChunkDecoder, *, accepts_missing_done: bool) -> None:
-        self._decoder = decoder
-        self._accepts_missing_done = accepts_missing_done
-        self.finished = False
-
-    def read(self, events: Sequence[bytes]) -> tuple[list[Chunk], ProviderFault | None]:
-        """What one read brought: its chunks, and the fault that came after the chunks."""
-        chunks: list[Chunk] = []
-        for data in events:
-            if data == b"[DONE]":
-                self.finished = True
-                break
-            if data:
-                try:
-                    chunks += self._decoder.decode(data)
-                except ProviderFault as met:
-                    return chunks, met
-        return chunks, None
-
-    def keeps(self) -> bool:
-        """Nothing."""
-        return False
-
-    async def keep(self) -> None:
-        """Nothing."""
-
-    def end(self) -> Sequence[Chunk]:
-        """Nothing is left to be said."""
-        if not self._decoder.finished or not (self.finished or self._accepts_missing_done):
-            raise Unavailable(UNFINISHED)
-        return ()

@@ -1,0 +1,78 @@
+"""Most events of a stream are alike but for the text in them. What is alike is looked at once."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway_core.types import Shape
+
+_text = msgspec.json.Decoder(str).decode
+_NO_TEXT = (msgspec.DecodeError, UnicodeDecodeError)
+_ENDS = (b"\n\n", b"\r\n\r\n")
+
+
+class Alike:
+    """Events that were looked at whole, but for their text: `before` and `after` are their bytes around it.
+
+    Whoever makes one has proved that whatever JSON string stands there is the text, and that nothing else depends on
+    it. `shape` is what a client reads of such an event.
+    """
+
+    __slots__ = ("after", "before", "shape")
+
+    def __init__(self, before: bytes, after: bytes, shape: Shape) -> None:
+        self.before = before
+        self.after = after
+        self.shape = shape
+
+    def tokens(self, events: Sequence[bytes], at: int = 0) -> list[bytes]:
+        """What stands where the text does: of the events from that place on, up to the first that is not alike."""
+        before, after = self.before, self.after
+        start, stop = len(before), -len(after)
+        tokens: list[bytes] = []
+        for data in events[at:] if at else events:
+            if not data.startswith(before) or not data.endswith(after):
+                break
+            tokens.append(data[start:stop])
+        return tokens
+
+
+def said(tokens: Sequence[bytes]) -> list[str] | None:
+    """The texts of some tokens; None unless each is one JSON string on one line, and says something."""
+    try:
+        texts = list(map(_text, tokens))
+    except _NO_TEXT:
+        return None
+    together = b"".join(tokens)
+    if together.find(b"\n") >= 0 or together.find(b"\r") >= 0 or not all(texts):
+        return None
+    return texts
+
+
+class Framing:
+    """How events that are alike stand in the bytes of a body, one behind the other."""
+
+    __slots__ = ("alike", "closing", "joint", "most", "opening", "start", "stop")
+
+    def __init__(self, alike: Alike, lead: bytes, end: bytes, most: int) -> None:
+        self.alike = alike
+        self.opening = lead + alike.before
+        self.closing = alike.after + end
+        #: What stands between two texts.
+        self.joint = self.closing + self.opening
+        #: Where the first text begins, and the last one ends.
+        self.start, self.stop = len(self.opening), -len(self.closing)
+        #: Bytes that an event may have.
+        self.most = most
+
+
+def framing_of(alike: Alike, piece: bytes, data: bytes, most: int) -> Framing | None:
+    """The framing of a piece that was read as that one event, from an event's beginning to its end.
+
+    What stands before the event said nothing, so it says nothing of the next one either. None for a piece that ends in
+    more than line breaks, or whose last line is not the event.
+    """
+    lead, found, end = piece.rpartition(data)
+    if not found or end not in _ENDS or not (lead == b"data: " or lead.endswith((b"\ndata: ", b"\rdata: "))):
+        return None
+    return Framing(alike, lead, end, most)
