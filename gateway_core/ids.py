@@ -5,16 +5,18 @@ import time
 from functools import lru_cache
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_RANDOM = 10
-"""Random bytes of an id."""
+_RANDOM = 16
+"""Random characters of an id, of 5 bits each."""
 _DRAWN = 400
-"""Ids whose random bytes are drawn at once."""
+"""Ids whose random characters are drawn at once."""
+_CHARACTERS = (_ALPHABET * 8).encode()
+"""A character for each random byte: each of them for 8 bytes, so all are as likely."""
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 
 
 def new_id(prefix: str) -> str:
     """A new id such as "req_01JD…": 48 bits of milliseconds, 80 random bits."""
-    return _written(prefix, os.urandom(_RANDOM))
+    return f"{prefix}{_instant(time.time_ns() // 1_000_000)}{_drawn(1)}"
 
 
 def request_id() -> str:
@@ -23,32 +25,26 @@ def request_id() -> str:
 
 
 class RequestIds:
-    """Request ids, one after another, with random bytes that are drawn for hundreds at once: each draw lets go of the
-    interpreter's lock, and another thread takes it."""
+    """Request ids, one after another, with random characters that are drawn for hundreds at once: each draw lets go of
+    the interpreter's lock, and another thread takes it."""
 
-    __slots__ = ("_at", "_drawn")
+    __slots__ = ("_at", "_left")
 
     def __init__(self) -> None:
-        self._drawn = b""
+        self._left = ""
         self._at = 0
 
     def new(self) -> str:
         """The next one, as `request_id` makes them."""
-        at, end = self._at, self._at + _RANDOM
-        if end > len(self._drawn):
-            self._drawn = os.urandom(_RANDOM * _DRAWN)
-            at, end = 0, _RANDOM
-        self._at = end
-        return _written("req_", self._drawn[at:end])
+        at = self._at
+        if at == len(self._left):
+            self._left, at = _drawn(_DRAWN), 0
+        self._at = end = at + _RANDOM
+        return f"req_{_instant(time.time_ns() // 1_000_000)}{self._left[at:end]}"
 
 
-def _written(prefix: str, drawn: bytes) -> str:
-    pairs, random = _PAIRS, int.from_bytes(drawn, "big")
-    return (
-        f"{prefix}{_instant(time.time_ns() // 1_000_000)}{pairs[random >> 70]}{pairs[random >> 60 & 1023]}"
-        f"{pairs[random >> 50 & 1023]}{pairs[random >> 40 & 1023]}{pairs[random >> 30 & 1023]}"
-        f"{pairs[random >> 20 & 1023]}{pairs[random >> 10 & 1023]}{pairs[random & 1023]}"
-    )
+def _drawn(ids: int) -> str:
+    return os.urandom(_RANDOM * ids).translate(_CHARACTERS).decode()
 
 
 @lru_cache(maxsize=4)  # a pure function: many ids are made in one millisecond

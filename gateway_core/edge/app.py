@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway_core.edge import api_chat
 from gateway_core.edge.access import Access
 from gateway_core.edge.chat import ChatEndpoint
-from gateway_core.edge.direct import DirectExchange
+from gateway_core.edge.direct import DirectClient
 from gateway_core.edge.documentation import DocumentationEndpoints
 from gateway_core.edge.endpoints import core_endpoints
 from gateway_core.edge.errors import Headers, render
@@ -33,7 +33,9 @@ class App:
 
     def __init__(self, host: Host, chat: ChatEndpoint, router: ASGIApp, routes: tuple[RouteInfo, ...]) -> None:
         self._host = host
-        self._chat = chat
+        #: What serves calls.
+        self.chat = chat
+        self._pipeline = host.pipeline
         self._router = router
         #: Every route with its gate.
         self.routes = routes
@@ -76,28 +78,46 @@ class App:
                 self._failures.note(self._addresses.client(scope), refusal.status)
                 await self._refuse(refusal, identifier, answer)
 
-    async def call(self, exchange: DirectExchange) -> None:
-        """One call that came over our own server, without ASGI in between."""
-        current_request.set(exchange.request_id)
+    async def call(self, client: DirectClient) -> None:
+        """One call that came over our own server, without ASGI in between: a task of its own."""
+        current_request.set(client.request_id)
+        host = self._host
         try:
-            if self._host.draining or self._failures:
-                self._check(self._addresses.of(exchange.peer, exchange.headers))
-            await self._chat.serve(exchange)
+            if host.draining or self._failures.counted:
+                self._check(client.address)
+            client.read_head()
+            host.enter()
+            try:
+                await self._pipeline.serve(client)
+            except Exception as error:
+                if not await self.chat.told(client, error):
+                    raise
+            finally:
+                host.leave()
         except Exception as error:  # noqa: BLE001  # as above
-            refusal = _refusal(error, started=exchange.started)
+            await self._refuse_direct(client, error)
+        finally:
+            client.over()
+
+    async def _refuse_direct(self, client: DirectClient, error: Exception) -> None:
+        client.forget()
+        try:
+            refusal = _refusal(error, started=client.started)
             if refusal is not None:
-                self._failures.note(self._addresses.of(exchange.peer, exchange.headers), refusal.status)
-                await exchange.refuse(*self._rendered(refusal, exchange.request_id))
+                self._failures.note(client.address, refusal.status)
+                await client.refuse(*self._rendered(refusal, client.request_id))
+        except Exception:
+            log.exception("a call could not be refused")
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if path not in HEALTH and (self._host.draining or self._failures):
+        if path not in HEALTH and (self._host.draining or self._failures.counted):
             self._check(self._addresses.client(scope))
         await self._endpoint(scope, receive, send)
 
     async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == CHAT and scope["method"] == "POST":
-            await self._chat(scope, receive, send)
+            await self.chat(scope, receive, send)
         else:
             await self._router(scope, receive, send)
 

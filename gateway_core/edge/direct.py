@@ -1,12 +1,11 @@
-"""A call over our own server's connection, without ASGI in between.
+"""A call's client on our own server's connection, without ASGI in between.
 
 It stands where uvicorn's cycle of request and response stands for all other requests, and does for the one hot path
 what that does, without a scope, without two dictionaries for each message, and with one write for head and body.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -14,58 +13,79 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway_core.delivery import Taken
 from gateway_core.edge.errors import Headers
-from gateway_core.edge.guard import ClientGone, check_body_headers, too_large
+from gateway_core.edge.guard import ClientGone, bearer_of, check_body_headers, idempotency_key_of, too_large
+from gateway_core.interrupt import Interrupt
+from gateway_core.money import Units
+from gateway_core.store_ports import KeptAnswer
+from gateway_core.types import Credentials, LimitState
 
 if TYPE_CHECKING:
     from gateway_core.edge.protocol import GuardedProtocol
 
-log = logging.getLogger(__name__)
 
-
-class DirectExchange:
-    """`exchange.Exchange` on a connection of ours. The connection tells it what comes in."""
+class DirectClient:
+    """`clients.Client` on a connection of ours. The connection tells it what comes in."""
 
     __slots__ = (
         "_before",
         "_connection",
         "_head",
+        "_interrupt",
         "_limit",
-        "_more",
         "_pieces",
         "_size",
-        "_task",
         "_waiter",
+        "address",
+        "credentials",
         "disconnected",
+        "has_body",
         "headers",
         "keep_alive",
-        "peer",
+        "limits",
+        "replayed",
         "request_id",
         "response_complete",
         "started",
+        "task",
+        "tier",
     )
 
-    def __init__(self, connection: "GuardedProtocol", headers: Headers, *, keep_alive: bool) -> None:
+    #: Set by `read_head`, or with a head that is known. Until then there are none: nobody is taken for anonymous.
+    credentials: Credentials
+
+    def __init__(
+        self, connection: "GuardedProtocol", address: str, headers: Headers | None, *, keep_alive: bool
+    ) -> None:
         self.request_id = connection.ids.new()
+        #: The client's, after trusted proxies.
+        self.address = address
+        #: The request's, until they are read; None: they are, and say nothing but whose call it is.
         self.headers = headers
-        self.peer = connection.peer
+        self.tier: str | None = None
+        self.limits: Sequence[LimitState] = ()
+        self.replayed: str | None = None
+        #: Whether the body is here already.
+        self.has_body = False
+        #: A part of the answer may have left.
         self.started = False
+        #: The call. Set by the connection, and taken back at its end: else it would be garbage that refers to itself.
+        self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._before = connection.written
         self._head = b""
         self._pieces: list[bytes] = []
         self._size = 0
-        self._more = True
         #: The most that the body may have; below 0 until somebody wants it.
         self._limit = -1
         self._waiter: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._interrupt: Interrupt | None = None
         # By these names uvicorn's protocol knows what is under way on it.
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
 
     @property
-    def message_event(self) -> "DirectExchange":
+    def message_event(self) -> "DirectClient":
         """What uvicorn's protocol tells of a loss. No attribute: each call would be garbage that refers to itself."""
         return self
 
@@ -73,24 +93,6 @@ class DirectExchange:
     def response_started(self) -> bool:
         """By this name uvicorn's protocol knows it."""
         return self.started
-
-    async def run(self, call: "Callable[[DirectExchange], Awaitable[None]]") -> None:
-        """The call, as a task of its own. An answer that it left without an end is one that must not look whole."""
-        try:
-            await call(self)
-        except Exception:
-            log.exception("a call failed")
-        finally:
-            connection = self._connection
-            connection.tasks.discard(self._task)
-            self._task = None
-            if not self.response_complete and not self.disconnected:
-                connection.transport.close()
-
-    def begin_task(self, call: "Callable[[DirectExchange], Awaitable[None]]") -> None:
-        """Starts it; the server knows of it until it is over."""
-        self._task = self._connection.loop.create_task(self.run(call))
-        self._connection.tasks.add(self._task)
 
     # ------------------------------------------------------------ what the connection tells
 
@@ -106,7 +108,7 @@ class DirectExchange:
 
     def whole(self) -> None:
         """The body has come."""
-        self._more = False
+        self.has_body = True
         self.set()
 
     def set(self) -> None:
@@ -116,47 +118,69 @@ class DirectExchange:
 
     # ------------------------------------------------------------ in
 
-    @property
-    def has_body(self) -> bool:
-        """Whether the body is here already."""
-        return not self._more
+    def read_head(self) -> None:
+        """Finds out what the caller showed. Raises InvalidBearer for an Authorization header that is not a bearer."""
+        if self.headers is not None:
+            self.credentials = Credentials(bearer_of(self.headers), self.address)
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body."""
-        check_body_headers(self.headers, limit)
-        self._limit = limit
+    async def body(self) -> bytes:
+        """The whole body. Raises RequestTooLarge at the first byte over the limit, ClientGone where it never came."""
         connection = self._connection
-        while self._more and self._size <= limit and not self.disconnected:
+        limit = connection.max_body
+        if self.headers is not None:
+            check_body_headers(self.headers, limit)
+        self._limit = limit
+        while not self.has_body and self._size <= limit and not self.disconnected:
             connection.flow.resume_reading()
             self._waiter = connection.loop.create_future()
             await self._waiter
         if self._size > limit:
             raise too_large(limit)
-        if self._more:
+        if not self.has_body:
             raise ClientGone
         pieces, self._pieces = self._pieces, []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def watch(self, on_gone: Callable[[], None]) -> None:
-        """Calls that once when the client goes."""
-        self._connection.watch(on_gone)
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key header."""
+        return None if self.headers is None else idempotency_key_of(self.headers)
 
-    def forget(self, on_gone: Callable[[], None]) -> None:
-        """That one wants to know no more."""
-        self._connection.forget(on_gone)
+    def watch(self, interrupt: Interrupt) -> None:
+        """Cuts the call when the client goes."""
+        connection = self._connection
+        if connection.gone:
+            interrupt.cut("client_disconnect")
+        else:
+            self._interrupt = connection.interrupt = interrupt
+
+    def forget(self) -> None:
+        """The call is settled, or over: that its client goes changes nothing any more."""
+        connection = self._connection
+        if connection.interrupt is self._interrupt:  # and not a later request's on the same connection
+            connection.interrupt = None
+
+    def keep(self, data: bytes) -> KeptAnswer | None:  # noqa: ARG002  # there is nobody who would ask again
+        """Nothing: the call has no Idempotency-Key."""
+        return None
+
+    def replays(self, request_id: str) -> None:
+        """The answer that follows is that call's."""
+        self.replayed = request_id
 
     # ------------------------------------------------------------ out
 
-    def lost(self) -> bool:
-        """Whether the client can be told nothing more."""
-        closing: bool = self._connection.transport.is_closing()
-        return closing
-
-    async def answer(self, headers: Headers, body: bytes) -> bool:
+    async def answer(self, body: bytes, charge: Units) -> bool:
         """Sends a whole answer; False where the connection was gone."""
-        if self._connection.flow.write_paused:
+        connection = self._connection
+        if connection.transport.is_closing():
+            return False
+        if connection.flow.write_paused:
             await self.drained()
-        return self._send_whole(200, headers, body)
+        self.started = True
+        head = self._ok(connection.heads.plain(self, charge), f"content-length: {len(body)}\r\n")
+        written = connection.write(head + body)
+        connection.answered(self)
+        return written
 
     async def refuse(self, status: int, headers: Headers, body: bytes) -> None:
         """Sends an answer other than a completion; its headers say its length, and whether it is the last one."""
@@ -164,23 +188,27 @@ class DirectExchange:
             headers.remove((b"connection", b"close"))
             self.keep_alive = False
         await self.drained()
-        self._send_whole(status, [header for header in headers if header[0] != b"content-length"], body)
-
-    def _send_whole(self, status: int, headers: Headers, body: bytes) -> bool:
         self.started = True
-        head = self._written_head(status, headers, b"content-length: %d\r\n" % len(body))
-        written = self._connection.write(head + body)
-        self._complete()
-        return written
+        block = b"".join([b"%b: %b\r\n" % header for header in headers])
+        if block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers):
+            raise ValueError("a header of the answer has a line break in it")
+        connection = self._connection
+        common = connection.heads.common(connection.server_state.default_headers, self.request_id).encode()
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        connection.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], common, block, close, body))
+        connection.answered(self)
 
-    def begin(self, headers: Headers) -> None:
-        """A stream's head, which goes out with its first bytes."""
-        self.started = True
-        self._head = self._written_head(200, headers, b"transfer-encoding: chunked\r\n")
+    def line(self) -> "DirectClient":
+        """The way to write at once; the stream's head goes with the first bytes."""
+        if not self.started:
+            self._begin()
+        return self
 
     async def write(self, data: bytes) -> bool:
-        """Sends a part of a stream; False where the connection was gone."""
-        await self.drained()
+        """Sends a part of a stream, its head first; False where the connection is gone and nothing was written."""
+        if self._connection.is_closing():
+            return False
+        await self.line().drained()
         return self.put(data) is not None
 
     def put(self, data: bytes) -> tuple[int, int] | None:
@@ -206,30 +234,33 @@ class DirectExchange:
             await self._connection.flow.drain()
 
     async def finish(self, data: bytes) -> None:
-        """Sends a stream's last part, and its end."""
+        """Sends a stream's last part and ends it. It is settled: that its client goes changes nothing any more."""
+        self.forget()
         connection = self._connection
-        await self.drained()
+        if connection.is_closing():
+            return
+        await self.line().drained()
         framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
         connection.write(self._head + framed)
-        self._complete()
+        connection.answered(self)
 
-    def _written_head(self, status: int, headers: Headers, framing: bytes) -> bytes:
-        block = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers):
-            raise ValueError("a header of the answer has a line break in it")
-        return b"%b%b%b%b%b\r\n" % (
-            STATUS_LINE[status],
-            self._connection.common_headers(self.request_id),
-            block,
-            b"" if self.keep_alive else b"connection: close\r\n",
-            framing,
-        )
+    def _begin(self) -> None:
+        self.started = True
+        self._head = self._ok(self._connection.heads.stream(self), "transfer-encoding: chunked\r\n")
 
-    def _complete(self) -> None:
-        self.response_complete = True
-        if not self.keep_alive:
-            self._connection.transport.close()
-        self._connection.answered()
+    def _ok(self, lines: str, framing: str) -> bytes:
+        connection = self._connection
+        defaults = connection.server_state.default_headers
+        return connection.heads.ok(defaults, self.request_id, lines, framing, keep_alive=self.keep_alive)
+
+    def over(self) -> None:
+        """The call has ended. An answer that it left without an end is one that must not look whole."""
+        connection = self._connection
+        self.forget()
+        connection.tasks.discard(self.task)
+        self.task = self._interrupt = None
+        if not self.response_complete and not self.disconnected:
+            connection.transport.close()
 
     def written(self) -> int:
         """Bytes that were given to the connection since it began."""

@@ -20,23 +20,20 @@ class Failures:
     def __init__(self, per_minute: int, clock: Clock) -> None:
         self._limit = per_minute
         self._clock = clock
-        self._counters: dict[str, dict[int, Sliding]] = {}
-
-    def __len__(self) -> int:
-        """Addresses that are remembered; 0 costs a request nothing."""
-        return len(self._counters)
+        #: By address, and by status; empty costs a request nothing.
+        self.counted: dict[str, dict[int, Sliding]] = {}
 
     def note(self, address: str, status: int) -> None:
         """Counts a refusal, if it is one of those that are."""
         if status not in _KINDS:
             return
         counted = counting_address(address)
-        of_address = self._counters.pop(counted, None)
+        of_address = self.counted.pop(counted, None)
         if of_address is None:
-            if len(self._counters) >= MOST_ADDRESSES:
-                del self._counters[next(iter(self._counters))]
+            if len(self.counted) >= MOST_ADDRESSES:
+                del self.counted[next(iter(self.counted))]
             of_address = {}
-        self._counters[counted] = of_address
+        self.counted[counted] = of_address
         counter = of_address.setdefault(status, Sliding(_MINUTE))
         now = self._now()
         counter.used(now)  # lets go of what is older than a minute
@@ -45,7 +42,7 @@ class Failures:
     def check(self, address: str) -> None:
         """Raises RateLimited where the address has failed too often."""
         counted = counting_address(address)
-        of_address = self._counters.get(counted)
+        of_address = self.counted.get(counted)
         if of_address is None:
             return
         now = self._now()
@@ -56,7 +53,7 @@ class Failures:
                 limit = f"{self._limit} {_KINDS[status]} per minute from one address"
                 raise RateLimited(f"{limit}; retry in {seconds}s", limit=limit, retry_after=max(1, seconds))
         if not any(used.values()):
-            del self._counters[counted]
+            del self.counted[counted]
 
     def _now(self) -> int:
         return int(self._clock.monotonic() * 1e6)

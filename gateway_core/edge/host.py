@@ -17,7 +17,8 @@ from gateway_core.services import Services
 from gateway_core.tokens import Tokens
 
 if TYPE_CHECKING:
-    from gateway_core.edge.direct import DirectExchange
+    from gateway_core.edge.chat import ChatEndpoint
+    from gateway_core.edge.direct import DirectClient
 
 CONNECTION = "spl.connection"
 """Where our server puts the connection among a scope's extensions."""
@@ -29,7 +30,10 @@ class Application(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan."""
 
-    async def call(self, exchange: "DirectExchange") -> None:
+    #: What serves calls.
+    chat: "ChatEndpoint"
+
+    async def call(self, client: "DirectClient") -> None:
         """One call, without ASGI in between."""
 
 

@@ -7,23 +7,28 @@ import asyncio
 import http
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway_core.config import ServerConfig
 from gateway_core.delivery import Taken
-from gateway_core.edge.direct import DirectExchange
+from gateway_core.edge.direct import DirectClient
 from gateway_core.edge.errors import render
-from gateway_core.edge.host import CONNECTION
+from gateway_core.edge.guard import Addresses
+from gateway_core.edge.host import CONNECTION, Application
+from gateway_core.edge.known_head import MOST_DIGITS, KnownHead, known_head
 from gateway_core.edge.tcp import sent_and_acknowledged
-from gateway_core.errors import InvalidRequest
+from gateway_core.errors import InvalidBearer, InvalidRequest
 from gateway_core.ids import RequestIds
+from gateway_core.interrupt import Interrupt
 
 log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
+LESSONS = 3
+"""Heads that a connection keeps one after another without any of them coming again: then it keeps none."""
 SWEEP_SECONDS = 0.5
 LINGER_SECONDS = 2.0
 """How long what is left of a refused body is read and thrown away, so that its sender gets to see the answer."""
@@ -87,24 +92,32 @@ class OneWrite:
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. `server` is the configuration, everything else uvicorn's own."""
 
-    cycle: RequestResponseCycle | DirectExchange  # type: ignore[assignment]  # of a direct one only what both have is used
+    cycle: RequestResponseCycle | DirectClient  # type: ignore[assignment]  # of a direct one only what both have is used
 
     def __init__(
         self,
         server: ServerConfig,
-        direct: tuple[bytes, Callable[[DirectExchange], Awaitable[None]]],
+        application: Application,
+        target: bytes,
         ids: RequestIds,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         self._server_config = server
-        #: The target of a POST that is served without ASGI, and who serves it.
-        self._direct_target, self._call = direct
+        #: Calls, which are POSTs to this target, are served without ASGI.
+        self._target = target
+        self._call = application.call
+        self._addresses = Addresses(server.trusted_proxies)
+        self.heads = application.chat.heads
+        self.max_body = server.max_body_bytes
         self.ids = ids
-        self._id_header = f"{server.header_prefix}request-id".lower().encode()
-        self.peer = ""
-        self._defaults: list[tuple[bytes, bytes]] = []
-        self._default_lines = b""
+        self._peer = ""
+        #: The head of the call that the parser saw last, where the next one may have the same; how many such heads may
+        #: still be kept without any having come again.
+        self._known: KnownHead | None = None
+        self._lessons = LESSONS
+        #: Bytes that are awaited of a body whose head the parser did not see.
+        self._missing = 0
         # The sweep comes up to SWEEP_SECONDS late: taken off here, so that the limit holds.
         self._patience = max(server.request_timeout - SWEEP_SECONDS, SWEEP_SECONDS)
         self._linger_limit = max(2 * server.max_body_bytes, 4 * 1024 * 1024)
@@ -124,8 +137,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self.written = 0
         self.taken = 0
         self.acknowledged: int | None = None
-        self._gone = False
-        self._on_gone: Callable[[], None] | None = None
+        self.gone = False
+        #: Cuts the call that is under way when the connection is lost.
+        self.interrupt: Interrupt | None = None
         #: What the kernel had taken at the last look, and when that last changed.
         self._progress = 0
         self._moved = math.inf
@@ -135,26 +149,86 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client connected; it has its time to send a request."""
         super().connection_made(transport)
-        self.peer = self.client[0] if self.client else ""
+        self._peer = self.client[0] if self.client else ""
         self.deadline = self.loop.time() + self._patience
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came. A head that does not end is noticed here: the parser keeps a long line to itself."""
-        began_in_head, self._parsing = self._in_head, len(data)
+        """Bytes came: the rest of a body, a call whose head is known, or something for the parser."""
+        if self._missing:
+            data = self._took(data)
+        elif self._known is not None and not self._in_body and self.cycle.response_complete:
+            data = self._taken_up(self._known, data)
+        if data:
+            self._parse(data)
+        if self.deadline == math.inf:
+            cycle: RequestResponseCycle | DirectClient | None = self.cycle  # uvicorn says that there always is one
+            if cycle is None or cycle.response_complete:
+                self.deadline = self.loop.time() + self._patience
+
+    def _taken_up(self, known: KnownHead, data: bytes) -> bytes:
+        """Begins a call whose head the parser need not see, since it has seen the same; what is left for the parser.
+
+        That stands between two messages, and stays there.
+        """
+        begin = known.size
+        if not data.startswith(known.before):
+            return data
+        end = data.find(b"\r", begin, begin + MOST_DIGITS + 1)
+        digits = data[begin:end]
+        if not digits.isdigit() or not data.startswith(known.after, end) or (size := int(digits)) > self.max_body:
+            return data
+        self._lessons = LESSONS
+        client = DirectClient(self, known.credentials.address, None, keep_alive=True)
+        client.credentials = known.credentials
+        self.cycle = client
+        self._begin(client)
+        body = data[end + len(known.after) :]
+        if len(body) == size:
+            client.came(body)
+            client.has_body = True
+            self.deadline = math.inf
+            return b""
+        self._missing, self._in_body = size, True
+        self.deadline = self.loop.time() + self._patience
+        return self._took(body) if body else body
+
+    def _took(self, data: bytes) -> bytes:
+        """Takes what is missing of a body whose head the parser did not see; what is left for the parser."""
+        missing = self._missing
+        piece, rest = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
+        self._missing = missing = missing - len(piece)
+        self.on_body(piece)
+        if not missing:
+            self.on_message_complete()
+        return rest
+
+    def _parse(self, data: bytes) -> None:
+        """A head that does not end is noticed here: the parser keeps a long line to itself."""
+        began_in_head, began_in_body, self._parsing = self._in_head, self._in_body, len(data)
         super().data_received(data)
-        if began_in_head and self._in_head:
-            self._came += self._parsing
-            if self._came > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self._refuse_head()
-        cycle: RequestResponseCycle | DirectExchange | None = self.cycle  # uvicorn says that there always is one
-        if self.deadline == math.inf and (cycle is None or cycle.response_complete):
-            self.deadline = self.loop.time() + self._patience
+        if self._in_head:
+            if began_in_head:
+                self._came += self._parsing
+                if self._came > MAX_HEAD_BYTES and not self.transport.is_closing():
+                    self._refuse_head()
+        elif not began_in_head and not began_in_body and self._lessons and isinstance(self.cycle, DirectClient):
+            self._learn(data, self.cycle)
+
+    def _learn(self, data: bytes, client: DirectClient) -> None:
+        """Keeps the head of the call that `data` begins with, if that is plain."""
+        self._lessons -= 1
+        if client.keep_alive and client.headers is self.headers:
+            with suppress(InvalidBearer):  # it is told so in its turn
+                known = known_head(data, self._target, self.headers, client.address, self.max_body)
+                if known is not None:
+                    self._known, client.credentials, client.headers = known, known.credentials, None
 
     def on_message_begin(self) -> None:
         """A request begins. Its scope is made once it is known to be wanted."""
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._known = None
         self._in_head = True
         self._came = 0
         self.deadline = self.loop.time() + self._patience
@@ -166,7 +240,7 @@ class GuardedProtocol(HttpToolsProtocol):
             raise HeadTooLarge
         self._in_head, self._in_body, self._lingering = False, True, False
         self.deadline = self.loop.time() + self._patience
-        if self.url == self._direct_target and self._is_plain_post():
+        if self.url == self._target and self._is_plain_post():
             self._begin_direct()
             return
         url, headers, expected = self.url, self.headers, self.expect_100_continue
@@ -189,19 +263,25 @@ class GuardedProtocol(HttpToolsProtocol):
         )
 
     def _begin_direct(self) -> None:
-        before: RequestResponseCycle | DirectExchange | None = self.cycle
-        exchange = DirectExchange(self, self.headers, keep_alive=self.parser.should_keep_alive())
-        self.cycle = exchange
+        before: RequestResponseCycle | DirectClient | None = self.cycle
+        address = self._addresses.of(self._peer, self.headers)
+        client = DirectClient(self, address, self.headers, keep_alive=self.parser.should_keep_alive())
+        self.cycle = client
         if before is None or before.response_complete:
-            exchange.begin_task(self._call)
+            self._begin(client)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]  # begun by the method below
+            self.pipeline.appendleft((client, self.app))  # type: ignore[arg-type]  # begun by the method below
+
+    def _begin(self, client: DirectClient) -> None:
+        """Begins a call, as a task that the server knows of until it is over."""
+        client.task = task = self.loop.create_task(self._call(client))
+        self.tasks.add(task)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """Begins what was waiting for the answer before it."""
-        if isinstance(cycle, DirectExchange):
-            cycle.begin_task(self._call)
+        if isinstance(cycle, DirectClient):
+            self._begin(cycle)
         else:
             super()._start_asgi_task(cycle, app)
 
@@ -212,7 +292,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._discarded > self._linger_limit:
                 self.transport.abort()
         cycle = self.cycle
-        if isinstance(cycle, DirectExchange):
+        if isinstance(cycle, DirectClient):
             if not cycle.response_complete:
                 cycle.came(body)
         else:
@@ -223,7 +303,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_body = self._lingering = False
         self.deadline = math.inf
         cycle = self.cycle
-        if isinstance(cycle, DirectExchange):
+        if isinstance(cycle, DirectClient):
             cycle.whole()
         else:
             super().on_message_complete()
@@ -231,23 +311,27 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is out; where the request is not whole, its rest is awaited for a moment."""
         super().on_response_complete()
-        self._linger()
+        if self._in_body:
+            self._linger()
 
-    def answered(self) -> None:
+    def answered(self, client: DirectClient) -> None:
         """The same, of a direct one. An idle connection is the sweep's to close: no timer is set for it."""
+        client.response_complete = True
         self.server_state.total_requests += 1
-        if not self.transport.is_closing():
+        if not client.keep_alive:
+            self.transport.close()
+        elif not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
             elif self.deadline == math.inf:
                 self.deadline = self.loop.time() + self.timeout_keep_alive
-        self._linger()
+        if self._in_body:
+            self._linger()
 
     def _linger(self) -> None:
-        if self._in_body:
-            self._lingering, self._discarded = True, 0
-            self.deadline = self.loop.time() + LINGER_SECONDS
+        self._lingering, self._discarded = True, 0
+        self.deadline = self.loop.time() + LINGER_SECONDS
 
     def _head_size(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
@@ -263,15 +347,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(data)
         return True
 
-    def common_headers(self, request_id: str) -> bytes:
-        """The lines that each of our answers has: the server's own, and the request's id under both its names."""
-        defaults = self.server_state.default_headers
-        if defaults is not self._defaults:  # the server makes new ones once a second, for the date
-            self._defaults = defaults
-            self._default_lines = b"".join([b"%b: %b\r\n" % header for header in defaults])
-        name = request_id.encode()
-        return b"%b%b: %b\r\nx-request-id: %b\r\n" % (self._default_lines, self._id_header, name, name)
-
     def is_closing(self) -> bool:
         """Whether the client can be told anything more."""
         closing: bool = self.transport.is_closing()
@@ -282,17 +357,17 @@ class GuardedProtocol(HttpToolsProtocol):
         waiting: int = self.transport.get_write_buffer_size()
         return waiting
 
-    def watch(self, on_gone: Callable[[], None]) -> None:
-        """Calls that once when the connection is lost. A task that waits for it would cost 6 µs a call."""
-        if self._gone:
-            on_gone()
+    def watch(self, interrupt: Interrupt) -> None:
+        """Cuts by that when the connection is lost. A task that waits for it would cost 6 µs a call."""
+        if self.gone:
+            interrupt.cut("client_disconnect")
         else:
-            self._on_gone = on_gone
+            self.interrupt = interrupt
 
-    def forget(self, on_gone: Callable[[], None]) -> None:
+    def forget(self, interrupt: Interrupt | None) -> None:
         """That one wants to know no more; a later request's on the same connection still does."""
-        if self._on_gone == on_gone:
-            self._on_gone = None
+        if self.interrupt is interrupt:
+            self.interrupt = None
 
     def hang_up(self) -> None:
         """Ends the connection at once; what waits in the process is not sent."""
@@ -312,22 +387,22 @@ class GuardedProtocol(HttpToolsProtocol):
     def eof_received(self) -> None:
         """The client says no more. A call that is under way is cut: nothing more of it is sent. What is settled, and
         waits to be taken, still is."""
-        if self._on_gone is not None:
+        if self.interrupt is not None:
             self.hang_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone. Its socket is still there, and knows what it has sent."""
-        cycle: RequestResponseCycle | DirectExchange | None = self.cycle
+        cycle: RequestResponseCycle | DirectClient | None = self.cycle
         if cycle is not None and not cycle.response_complete:
             self._look_at_socket()
-        self._gone = True
+        self.gone = True
         super().connection_lost(exc)
-        on_gone, self._on_gone = self._on_gone, None
-        if on_gone is not None:
-            on_gone()
+        interrupt, self.interrupt = self.interrupt, None
+        if interrupt is not None:
+            interrupt.cut("client_disconnect")
 
     def _look_at_socket(self) -> None:
-        if self._gone:
+        if self.gone:
             return  # its file's number may be another connection's by now
         told = sent_and_acknowledged(self.transport.get_extra_info("socket"))
         if told is not None:

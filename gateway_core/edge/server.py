@@ -125,8 +125,8 @@ class _Server(uvicorn.Server):
         self._home = home
         self._listener = listener
         self._announce = announce
-        direct = (CHAT.encode(), gateway.app.call)
-        protocol: Any = partial(GuardedProtocol, gateway.services.config.server, direct, RequestIds())
+        server = gateway.services.config.server
+        protocol: Any = partial(GuardedProtocol, server, gateway.app, CHAT.encode(), RequestIds())
         super().__init__(
             uvicorn.Config(
                 gateway.app,

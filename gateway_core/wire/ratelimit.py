@@ -5,33 +5,48 @@ from functools import lru_cache
 
 from gateway_core.types import LimitState
 
-_NAMES = {
-    unit: tuple(f"x-ratelimit-{what}-{unit}".encode() for what in ("limit", "remaining", "reset"))
-    for unit in ("requests", "tokens")
-}
 
-
-def headers(states: Iterable[LimitState]) -> list[tuple[bytes, bytes]]:
-    """Limit, remaining and reset of requests and of tokens, each where such a limit exists.
+def lines(states: Iterable[LimitState]) -> str:
+    """Limit, remaining and reset of requests and of tokens, each where such a limit exists, as lines of a head.
 
     Of several windows of one unit the tightest is shown: the one with the least left, and of those the one that
     takes longest to be whole again.
     """
-    tightest: dict[str, LimitState] = {}
+    requests: LimitState | None = None
+    tokens: LimitState | None = None
     for state in states:
-        unit = state.window.unit
-        other = tightest.get(unit)
-        if other is None or (state.remaining, -state.reset_ms) < (other.remaining, -other.reset_ms):
-            tightest[unit] = state
-    out: list[tuple[bytes, bytes]] = []
-    for shown, state in tightest.items():
-        limit, remaining, reset = _NAMES[shown]
-        out.append((limit, b"%d" % state.window.limit))
-        out.append((remaining, b"%d" % state.remaining))
-        out.append((reset, _reset(state.reset_ms)))
-    return out
+        if state.window.unit == "requests":
+            if requests is None or _tighter(state, requests):
+                requests = state
+        elif tokens is None or _tighter(state, tokens):
+            tokens = state
+    text = ""
+    if requests is not None:
+        text = (
+            f"x-ratelimit-limit-requests: {requests.window.limit}\r\n"
+            f"x-ratelimit-remaining-requests: {requests.remaining}\r\n"
+            f"x-ratelimit-reset-requests: {go_duration(requests.reset_ms)}\r\n"
+        )
+    if tokens is not None:
+        text += (
+            f"x-ratelimit-limit-tokens: {tokens.window.limit}\r\n"
+            f"x-ratelimit-remaining-tokens: {tokens.remaining}\r\n"
+            f"x-ratelimit-reset-tokens: {go_duration(tokens.reset_ms)}\r\n"
+        )
+    return text
 
 
+def headers(states: Iterable[LimitState]) -> list[tuple[bytes, bytes]]:
+    """The same as pairs of name and value."""
+    split = [line.partition(b": ") for line in lines(states).encode().splitlines()]
+    return [(name, value) for name, _, value in split]
+
+
+def _tighter(state: LimitState, other: LimitState) -> bool:
+    return (state.remaining, -state.reset_ms) < (other.remaining, -other.reset_ms)
+
+
+@lru_cache(maxsize=256)  # a pure function: right after a reservation it is a whole minute nearly always
 def go_duration(ms: int) -> str:
     """Milliseconds as Go prints a duration: "0s", "12ms", "1s", "1m30.5s", "6m0s", "24h0m0s"."""
     if 0 < ms < 1000:
@@ -41,8 +56,3 @@ def go_duration(ms: int) -> str:
     if minutes < 60:
         return f"{minutes}m{seconds}" if minutes else seconds
     return f"{minutes // 60}h{minutes % 60}m{seconds}"
-
-
-@lru_cache(maxsize=256)  # a pure function: right after a reservation it is a whole minute nearly always
-def _reset(ms: int) -> bytes:
-    return go_duration(ms).encode()

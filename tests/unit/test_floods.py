@@ -45,7 +45,7 @@ def test_each_kind_counts_apart_and_others_not_at_all(failures: Failures) -> Non
     for status in (402, 403, 404, 413, 429, 503):
         fail(failures, "192.0.2.1", status, 5)
     failures.check("192.0.2.1")
-    assert len(failures) == 1
+    assert len(failures.counted) == 1
 
 
 def test_a_refusal_for_too_many_is_not_counted_itself(failures: Failures, clock: ManualClock) -> None:
@@ -69,10 +69,10 @@ def test_an_ipv6_client_counts_by_its_64(failures: Failures) -> None:
 
 def test_who_stopped_failing_is_forgotten(failures: Failures, clock: ManualClock) -> None:
     fail(failures, "192.0.2.1", times=1)
-    assert len(failures) == 1
+    assert len(failures.counted) == 1
     clock.advance(61)
     failures.check("192.0.2.1")
-    assert len(failures) == 0
+    assert len(failures.counted) == 0
 
 
 def test_memory_is_bounded_and_the_one_that_failed_last_is_kept(failures: Failures) -> None:
@@ -82,6 +82,6 @@ def test_memory_is_bounded_and_the_one_that_failed_last_is_kept(failures: Failur
     failures.note("192.0.2.1", 401)
     for number in range(MOST_ADDRESSES - 1):
         failures.note(f"2001:db9:{number:x}::1", 401)
-    assert len(failures) == MOST_ADDRESSES
+    assert len(failures.counted) == MOST_ADDRESSES
     with pytest.raises(RateLimited):
         failures.check("192.0.2.1")

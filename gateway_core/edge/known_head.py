@@ -1,0 +1,60 @@
+"""A request's head that comes again: clients send the same bytes with each call, but for the length of its body.
+
+What a parser made of a head once, it makes of the very same bytes again. So a connection that has seen one whole takes
+the next request that begins with it without parsing: only the digits of Content-Length may differ.
+"""
+
+from gateway_core.edge.errors import Headers
+from gateway_core.edge.guard import bearer_of
+from gateway_core.types import Credentials
+
+MOST_BYTES = 8192
+"""A larger head is not kept: each connection may have one."""
+MOST_DIGITS = 7
+"""Digits of a length that is read without a parser."""
+
+_NOT_KEPT = frozenset(
+    {b"transfer-encoding", b"content-encoding", b"trailer", b"expect", b"upgrade", b"idempotency-key"}
+)
+"""Whatever says more of a call than who makes it and how long its body is."""
+
+
+class KnownHead:
+    """The bytes around the digits of the body's length, and what the rest of the head says."""
+
+    __slots__ = ("after", "before", "credentials", "size")
+
+    def __init__(self, before: bytes, after: bytes, credentials: Credentials) -> None:
+        self.before = before
+        self.after = after
+        #: Bytes before the digits.
+        self.size = len(before)
+        self.credentials = credentials
+
+
+def known_head(data: bytes, target: bytes, headers: Headers, address: str, most: int) -> KnownHead | None:
+    """The head that `data` begins with, of a POST to `target` whose body has at most `most` bytes.
+
+    `headers` is what the parser read. None where the head is not plainly that: each line must say, byte for byte, what
+    the parser made of it, so that nothing else can have been read. Raises InvalidBearer.
+    """
+    end = data.find(b"\r\n\r\n", 0, MOST_BYTES)
+    first, *lines = data[: max(end, 0)].split(b"\r\n")
+    if first != b"POST %b HTTP/1.1" % target or len(lines) != len(headers):
+        return None
+    at = len(first) + 2
+    digits: tuple[int, int] | None = None
+    for line, (name, value) in zip(lines, headers, strict=True):
+        said, _, text = line.partition(b":")
+        if said.lower() != name or text.strip(b" \t") != value or name in _NOT_KEPT or b"\n" in line or b"\r" in line:
+            return None
+        if name == b"content-length":
+            if digits is not None or not value.isdigit() or len(value) > MOST_DIGITS or int(value) > most:
+                return None
+            begin = at + line.index(value, len(said))
+            digits = begin, begin + len(value)
+        at += len(line) + 2
+    if digits is None:
+        return None
+    credentials = Credentials(bearer_of(headers), address)
+    return KnownHead(data[: digits[0]], data[digits[1] : end + 4], credentials)
