@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Iterable
 
 from gateway_core.errors import AccountSuspended, ConfigError, Conflict, InvalidBearer
-from gateway_core.hookspecs import hookimpl
+from gateway_core.hookspecs import hookimpl, lasting
 from gateway_core.ids import new_id
 from gateway_core.key_text import PREFIX, hint, is_key_text, key_id, new_key_text
 from gateway_core.money import Units
@@ -117,6 +117,7 @@ class UserKeysPlugin:
             )
 
     @hookimpl
+    @lasting
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """The key's account and scopes. InvalidBearer for one that is malformed, unknown, revoked or expired."""
         bearer = credentials.bearer

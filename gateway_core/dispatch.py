@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any, NoReturn
 
 from gateway_core.errors import GatewayError, InternalError
+from gateway_core.hookspecs import LASTING
 from gateway_core.plugins import PluginSet
 from gateway_core.types import Call, Cost, Credentials, Principal, Record, Route, Terms, Usage
 
@@ -40,6 +41,9 @@ class Dispatch:
     #: Plugin → whether its sink takes an account's records; a plugin that is not here takes all.
     wants_audit: Mapping[str, Callable[[str], Awaitable[bool]]]
 
+    #: The decisions whose answers last (`hookspecs.lasting`), whichever plugin gives them.
+    lasting: frozenset[str]
+
     def __init__(self, plugins: PluginSet, *, authenticate_seconds: float = AUTHENTICATE_SECONDS) -> None:
         self.authenticate = _first_async(compiled(plugins, "authenticate"), authenticate_seconds)
         self.admit = _first("admit", compiled(plugins, "admit"), _is_terms)
@@ -49,6 +53,11 @@ class Dispatch:
         self.shutdown = compiled(plugins, "shutdown")[::-1]
         self.emit_audit = compiled(plugins, "emit_audit")
         self.wants_audit = dict(compiled(plugins, "wants_audit"))
+        self.lasting = frozenset(
+            hook
+            for hook in ("authenticate", "admit", "select_backend", "price")
+            if all(getattr(each.function, LASTING, False) for each in plugins.implementations(hook))
+        )
 
 
 def compiled(plugins: PluginSet, hook: str) -> _Named:

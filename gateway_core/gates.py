@@ -8,24 +8,18 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from gateway_core.callers import Caller, Callers
 from gateway_core.clients import Client, Listener
 from gateway_core.clock import month_of
 from gateway_core.dispatch import Dispatch
-from gateway_core.errors import (
-    AccountSuspended,
-    GatewayError,
-    InsufficientScope,
-    InternalError,
-    InvalidBearer,
-    ModelNotFound,
-    SubscriptionRequired,
-)
+from gateway_core.errors import GatewayError, InternalError
 from gateway_core.losses import Losses
 from gateway_core.ports import Clock, Limiter
 from gateway_core.request_policy import of_one_tenant, refuse_unpriced
 from gateway_core.settle import Settler
+from gateway_core.standing import Standings
 from gateway_core.store_ports import Store
-from gateway_core.types import Account, Call, ChatRequest, Hold, ModelFacts, Principal, Reservation, Route, Terms
+from gateway_core.types import Call, ChatRequest, Hold, ModelFacts, Reservation, Route, Terms
 from gateway_core.usage import UsageCounter
 from gateway_core.wire.chat import decode_request
 
@@ -64,11 +58,12 @@ class Gates:
         managed: bool = False,
     ) -> None:
         self._dispatch = dispatch
+        self._callers = Callers(dispatch, store)
+        self._standings = Standings(dispatch, models)
         self._store = store
         self._limiter = limiter
         self._settler = settler
         self._counter = counter
-        self._models = models
         self._losses = losses
         self._clock = clock
         self._managed = managed
@@ -82,45 +77,35 @@ class Gates:
         wrong with it. Where the body is here already, and nothing is wrong, `admit` takes its place in the minute
         anyway: a look of its own would be for nothing.
         """
-        principal, account = await self._known(client)
+        now = self._clock.now_ms()
+        credentials = client.credentials
+        caller = self._callers.known(credentials, now) or await self._callers.find(credentials, now)
         looked = not client.has_body
         if looked:
-            await self._look(self._call(client, principal, account, _UNREAD), client)
+            await self._look(self._call(client, caller, _UNREAD, now), client)
         try:
             body = await client.body()
-            request = decode_request(body, account.id)
+            request = decode_request(body, caller.account.id)
             if self._managed:
                 refuse_unpriced(request)
                 request = of_one_tenant(request)
             key = client.idempotency_key()
         except GatewayError:
             if not looked:
-                await self._look(self._call(client, principal, account, _UNREAD), client)
+                await self._look(self._call(client, caller, _UNREAD, now), client)
             raise
-        call = self._call(client, principal, account, request)
+        if looked:  # it took its time
+            now = self._clock.now_ms()
+        call = self._call(client, caller, request, now)
         if key is not None and not looked:
             await self._look(_unread(call), client)  # its answer may be one that is kept: that takes no place
         return call, body, key
 
-    async def _known(self, client: Client) -> tuple[Principal, Account]:
-        principal = await self._dispatch.authenticate(client.credentials)
-        if principal is None:
-            raise InvalidBearer
-        if "inference" not in principal.scopes:
-            raise InsufficientScope("This needs a key with the scope `inference`.")
-        account = await self._store.directory.account(principal.account_id)
-        if account is None:
-            raise InvalidBearer
-        if account.suspended:
-            raise AccountSuspended("This account is suspended; ask its operator.")
-        return principal, account
-
-    def _call(self, client: Client, principal: Principal, account: Account, request: ChatRequest) -> Call:
-        now = self._clock.now_ms()
+    def _call(self, client: Client, caller: Caller, request: ChatRequest, now: int) -> Call:
         return Call(
             id=client.request_id,
-            principal=principal,
-            account=account,
+            principal=caller.principal,
+            account=caller.account,
             request=request,
             endpoint=ENDPOINT,
             started_at=now,
@@ -154,60 +139,38 @@ class Gates:
 
     async def admit(self, call: Call, client: Listener) -> Admitted:
         """The call with what it took: of its windows, and of its caps."""
+        limiter = self._limiter
         try:
-            facts, routes = self._backend(call)
-            terms = self._terms(call, facts)
+            standing = self._standings.of(call)
+            terms = standing.terms
             client.tier = terms.tier
-            self._losses.check(call, terms.tier)
+            if self._losses.any:
+                self._losses.check(call, terms.tier)
             if not self._store.fresh() and not await self._store.ready():
                 raise not_written()
         except GatewayError:
             if not client.limits:
                 await self._look(_unread(call), client)
             raise
-        tokens = 0
-        for window in terms.windows:
-            if window.unit == "tokens":
-                tokens = await self._counter.reservation(call.request, facts)
-                break
-        limiter = self._limiter
-        reservation = limiter.reserve_now(terms.windows, tokens) or await limiter.reserve(terms.windows, tokens)
+        windows = terms.windows
+        tokens = await self._counter.reservation(call.request, standing.facts) if standing.counts_tokens else 0
+        reservation = limiter.reserve_now(windows, tokens) or await limiter.reserve(windows, tokens)
         client.limits = reservation.states
+        limit = None
         try:
-            hold, limit = await self._settler.hold(call, terms, facts)
+            hold = self._settler.hold_now(call, standing)
+            if hold is None:
+                hold, limit = await self._settler.hold(call, standing)
         except BaseException:
-            self._limiter.cancel(reservation)
-            client.limits = await self._limiter.peek(terms.windows)
+            limiter.cancel(reservation)
+            client.limits = await limiter.peek(windows)
             raise
-        return Admitted(call, facts, routes, reservation, hold, limit)
+        return Admitted(call, standing.facts, standing.routes, reservation, hold, limit)
 
     def allowed(self, call: Call) -> tuple[ModelFacts, Terms]:
         """The model that a call names and the terms it has there, or the refusal: for endpoints that only look."""
-        facts, _ = self._backend(call)
-        return facts, self._terms(call, facts)
-
-    def _backend(self, call: Call) -> tuple[ModelFacts, Sequence[Route]]:
-        name = call.request.model
-        routes = self._dispatch.select_backend(call)
-        facts = self._models.get(name)
-        allowed = call.principal.models
-        if not routes or facts is None or (allowed is not None and name not in allowed):
-            raise ModelNotFound(f"The model `{name}` does not exist or this key may not use it.", param="model")
-        return facts, routes
-
-    def _terms(self, call: Call, facts: ModelFacts) -> Terms:
-        terms = self._dispatch.admit(call)
-        if terms is None:
-            raise SubscriptionRequired("No tier serves this bearer: its account has no active subscription.")
-        if not may_use(facts, terms.tier):
-            message = f"The model `{facts.id}` is not part of the {terms.tier} tier."
-            raise SubscriptionRequired(message, param="model", tier=terms.tier)
-        return terms
-
-
-def may_use(facts: ModelFacts, tier: str) -> bool:
-    """Whether a tier includes a model: where the model names none, every tier but anonymous does."""
-    return tier in facts.tiers if facts.tiers is not None else tier != "anonymous"
+        standing = self._standings.of(call)
+        return standing.facts, standing.terms
 
 
 def not_written() -> InternalError:

@@ -21,7 +21,8 @@ isolated and retried. Implementations are compiled once at start (`gateway_core.
 neither block nor wait.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -42,6 +43,23 @@ API = 1
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
+
+LASTING = f"{GROUP}_lasting"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def lasting(implementation: F) -> F:
+    """Says, below `@hookimpl`, that an implementation's answer lasts, so that it is not asked at each call.
+
+    Of `admit` and `select_backend`: for all calls of one principal to one model on one UTC day, while the account is
+    unchanged. Of `price`: its rates do, for just those calls and whatever their usage. Of `authenticate`: for a minute
+    at most, until the principal expires or an account, a key or an instance is changed. Refusals are not kept.
+
+    A hook's answers are kept where all of its implementations that are on are lasting.
+    """
+    setattr(implementation, LASTING, True)
+    return implementation
 
 
 # ---------------------------------------------------------------- start-up: objects are collected

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from gateway_core import jwt
 from gateway_core.errors import AccountSuspended, InvalidBearer
-from gateway_core.hookspecs import hookimpl
+from gateway_core.hookspecs import hookimpl, lasting
 from gateway_core.key_sets import KeySets
 from gateway_core.services import Services
 from gateway_core.types import Credentials, InstanceKind, Principal, Scope
@@ -61,6 +61,7 @@ class InstanceBearersPlugin:
             await self._sets.close()
 
     @hookimpl
+    @lasting
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """The issuer's account and what the bearer may do there. InvalidBearer, InvalidJwtSignature."""
         bearer = credentials.bearer

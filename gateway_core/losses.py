@@ -24,6 +24,8 @@ class Losses:
         self._store = store
         self._most = most
         self._clock = clock
+        #: Whether any account has cost the house anything lately.
+        self.any = False
         #: Day → account → units.
         self._days: dict[str, dict[str, int]] = {}
 
@@ -38,6 +40,7 @@ class Losses:
         lossy = [row.account_id for row in rows if row.loss]
         midnight = now - now % _DAY_MS
         self._days = {today: {account: await self._store.ledger.lost(account, midnight) for account in lossy}}
+        self.any = bool(lossy)
 
     def note(self, settlement: Settlement) -> None:
         """Adds a call's loss to its account's day. One that was delivered whole has hidden nothing: what it cost
@@ -47,12 +50,13 @@ class Losses:
         hold = settlement.hold
         accounts = self._days.setdefault(day_of(hold.started_at), {})
         accounts[hold.account_id] = accounts.get(hold.account_id, 0) + settlement.loss
+        self.any = True
         while len(self._days) > _DAYS:
             del self._days[min(self._days)]
 
     def check(self, call: Call, tier: str) -> None:
         """Raises RateLimited where the account has cost the house as much today as it may."""
-        if self._most is None or not self._days:
+        if self._most is None:
             return
         lost = self._days.get(day_of(call.started_at), {}).get(call.account.id)
         if lost is not None and lost >= self._most:

@@ -95,7 +95,8 @@ class Outbox:
     def note(self, account_id: str, _sequence: int) -> None:
         """A record was committed."""
         for line in self._lines:
-            line.queue.add(account_id)
+            if account_id not in line.queue.waiting:  # as nearly every account is that calls often
+                line.queue.add(account_id)
 
     def retry(self, sink: str | None = None) -> None:
         """Asks again at once, whatever pauses there are."""

@@ -78,17 +78,11 @@ class Pipeline:
         """One call. Raises a GatewayError where it is refused or fails: the edge tells the client so, in the
         answer's head or, where a stream has begun, as its last event."""
         call, body, key = await self._gates.identify(client)
+        line = self._stream if call.request.stream else self._plain
         if key is None:
-            await self._run(call, client)
+            await line(call, client)
         else:
-            await self._idempotency.serve(client, call, body, key, self._run)
-
-    async def _run(self, call: Call, client: Listener) -> None:
-        admitted = await self._gates.admit(call, client)
-        if call.request.stream:
-            await self._stream(admitted, client)
-        else:
-            await self._plain(admitted, client)
+            await self._idempotency.serve(client, call, body, key, line)
 
     def allowed(self, call: Call) -> tuple[ModelFacts, Terms]:
         """The model that a call names and the terms it has there, or the refusal: for endpoints that only look."""
@@ -132,8 +126,8 @@ class Pipeline:
 
     # ------------------------------------------------------------ settle, answer: a plain call
 
-    async def _plain(self, admitted: Admitted, client: Listener) -> None:
-        call, request = admitted.call, admitted.call.request
+    async def _plain(self, call: Call, client: Listener) -> None:
+        admitted, request = await self._gates.admit(call, client), call.request
         self._store.ledger.open(admitted.hold)  # nobody waits for it: the settlement's own commit decides
         interrupt = Interrupt()
         client.watch(interrupt)
@@ -163,8 +157,8 @@ class Pipeline:
 
     # ------------------------------------------------------------ deliver, settle: a stream
 
-    async def _stream(self, admitted: Admitted, client: Listener) -> None:
-        call, request = admitted.call, admitted.call.request
+    async def _stream(self, call: Call, client: Listener) -> None:
+        admitted, request = await self._gates.admit(call, client), call.request
         opened = self._store.ledger.open(admitted.hold)
         interrupt = Interrupt()
         client.watch(interrupt)
@@ -260,11 +254,13 @@ class Pipeline:
 
     async def _settle(self, admitted: Admitted, settlement: Settlement, answer: KeptAnswer | None = None) -> None:
         """Settles, gives back what was reserved and not used, and waits until the row is on disk."""
-        self._losses.note(settlement)
+        if settlement.loss:
+            self._losses.note(settlement)
         self._limiter.settle(admitted.reservation, settlement.usage.input + settlement.usage.output)
         try:
-            row = await self._settler.post(settlement, answer)
+            row = await self._store.ledger.settle(settlement, answer)
         except StoreError as error:
+            self._settler.doubt(settlement, answer)
             raise not_written() from error
         self._outbox.note(admitted.hold.account_id, row.sequence)
 

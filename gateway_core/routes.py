@@ -1,6 +1,6 @@
 """Routes as the configuration states them."""
 
-from gateway_core.hookspecs import API, hookimpl
+from gateway_core.hookspecs import API, hookimpl, lasting
 from gateway_core.services import Services
 from gateway_core.types import Call, Route
 
@@ -19,6 +19,7 @@ class StaticRoutesPlugin:
         self._routes = {name: facts.routes for name, facts in services.models.items()}
 
     @hookimpl
+    @lasting
     def select_backend(self, call: Call) -> list[Route] | None:
         """The model's routes in configured order; None for a model that is not configured."""
         routes = self._routes.get(call.request.model)

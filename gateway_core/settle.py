@@ -16,6 +16,7 @@ from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import Clock
 from gateway_core.pricing import cost, rates_at, worst_case
 from gateway_core.request_policy import refuse_unpriced
+from gateway_core.standing import Standing
 from gateway_core.store_ports import KeptAnswer, OpenCall, Store
 from gateway_core.tokens import Tokens
 from gateway_core.types import (
@@ -30,7 +31,6 @@ from gateway_core.types import (
     Settled,
     Settlement,
     StreamState,
-    Terms,
     Usage,
 )
 
@@ -75,26 +75,51 @@ class Settler:
         self._tokens = tokens
         self._clock = clock
 
-    async def hold(self, call: Call, terms: Terms, facts: ModelFacts) -> tuple[Hold, int | None]:
+    def hold_now(self, call: Call, standing: Standing) -> Hold | None:
+        """Takes the worst case out of the caps, as nearly every call can; None, taking nothing: ask `hold`."""
+        if call.request.size > standing.facts.context_tokens:
+            return None
+        hold = self._worst(call, standing)
+        try:
+            return hold if self._store.ledger.hold_now(hold) else None
+        except QuotaExceeded:
+            return None
+
+    async def hold(self, call: Call, standing: Standing) -> tuple[Hold, int | None]:
         """Takes the worst case out of the caps. Raises QuotaExceeded where they do not afford it.
 
         Also gives the output limit to send upstream, None unless a cap binds where the client named no limit.
         """
-        request = call.request
-        if request.size > facts.context_tokens:
+        facts = standing.facts
+        if call.request.size > facts.context_tokens:
             await self._fits(call, facts)
+        hold = self._worst(call, standing)
+        try:
+            await self._store.ledger.hold(hold)
+        except QuotaExceeded:
+            return await self._tighter(call, facts, hold)
+        return hold, None
+
+    def _worst(self, call: Call, standing: Standing) -> Hold:
+        """What a call may cost at most, to be held."""
+        request, principal, facts, terms = call.request, call.principal, standing.facts, standing.terms
         input_tokens = _most_input(request, facts, request.size)
         output_tokens = (request.output_limit or facts.max_output_tokens) * request.choices
         unmetered = terms.unmetered or facts.billed_upstream
-        rates = BILLED_UPSTREAM if unmetered else self._rates(call, input_tokens, output_tokens)
+        rates = BILLED_UPSTREAM if unmetered else standing.rates
+        if rates is None:
+            rates = self._rates(call, standing, Usage(input=input_tokens, output=output_tokens))
         if rates.input or rates.output:
             refuse_unpriced(request)
-        hold = Hold(
+        amount = worst_case(input_tokens, output_tokens, rates)
+        if amount > MAX_AMOUNT:
+            raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))
+        return Hold(
             id=call.id,
             account_id=call.account.id,
-            bearer_id=call.principal.bearer_id,
+            bearer_id=principal.bearer_id,
             month=call.month,
-            amount=worst_case(input_tokens, output_tokens, rates),
+            amount=amount,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             rates=rates,
@@ -104,22 +129,16 @@ class Settler:
             started_at=call.started_at,
             stream=request.stream,
             account_cap=None if unmetered else terms.cap,
-            bearer_cap=None if unmetered else call.principal.cap,
+            bearer_cap=None if unmetered else principal.cap,
             day_cap=None if unmetered else terms.day_cap,
         )
-        if hold.amount > MAX_AMOUNT:
-            raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))
-        try:
-            if not self._store.ledger.hold_now(hold):
-                await self._store.ledger.hold(hold)
-        except QuotaExceeded:
-            return await self._tighter(call, facts, hold)
-        return hold, None
 
-    def _rates(self, call: Call, input_tokens: int, output_tokens: int) -> Rates:
-        priced = self._dispatch.price(call, Usage(input=input_tokens, output=output_tokens))
+    def _rates(self, call: Call, standing: Standing, worst: Usage) -> Rates:
+        priced = self._dispatch.price(call, worst)
         if priced is None:
             raise InternalError(f"No price is known for {call.request.model}, so it cannot be served.")
+        if "price" in self._dispatch.lasting:
+            standing.rates = priced.rates
         return priced.rates
 
     async def _fits(self, call: Call, facts: ModelFacts) -> None:
@@ -185,15 +204,16 @@ class Settler:
     # ------------------------------------------------------------ a commit whose fate is unknown
 
     async def post(self, settlement: Settlement, answer: KeptAnswer | None = None) -> Settled:
-        """Puts a settlement on the ledger, and with it the answer that is to be kept; on disk when it returns.
-
-        Where that fails nobody knows whether it landed: it is tried again under the same id.
-        """
+        """Puts a settlement on the ledger, and with it the answer that is to be kept; on disk when it returns."""
         try:
             return await self._store.ledger.settle(settlement, answer)
         except StoreError:
-            self._unsettled[settlement.hold.id] = settlement, answer
+            self.doubt(settlement, answer)
             raise
+
+    def doubt(self, settlement: Settlement, answer: KeptAnswer | None) -> None:
+        """Nobody knows whether a settlement landed: it is tried again under the same id."""
+        self._unsettled[settlement.hold.id] = settlement, answer
 
     def undecided(self, call_id: str) -> bool:
         """Whether a call's settlement may or may not have landed, and is tried again."""

@@ -11,9 +11,10 @@ from gateway_core.edge import answers
 from gateway_core.edge.access import Access
 from gateway_core.edge.host import REQUEST_ID, Host
 from gateway_core.errors import AuthError, BillingError, InvalidBearer, InvalidJwtSignature, ModelNotFound
-from gateway_core.gates import ENDPOINT, may_use
+from gateway_core.gates import ENDPOINT
 from gateway_core.money import Units, per_million, usd, usd_to_cent
 from gateway_core.ports import Endpoint, Shape
+from gateway_core.standing import may_use
 from gateway_core.types import (
     Account,
     Call,

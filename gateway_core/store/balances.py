@@ -152,8 +152,9 @@ def _day(hold: Hold) -> Key:
 def _affords(hold: Hold, entries: tuple[Entry, ...]) -> bool:
     """False where what is settled of a month that has a cap must be read first; raises QuotaExceeded."""
     caps = (hold.account_cap, hold.bearer_cap, hold.day_cap)
-    if any(entry.settled is None for cap, entry in zip(caps, entries, strict=False) if cap is not None):
-        return False
+    for cap, entry in zip(caps, entries, strict=False):
+        if cap is not None and entry.settled is None:
+            return False
     amount = hold.amount
     if hold.day_cap is not None:
         _check(hold.day_cap, entries[2], amount, f"The {hold.tier} tier's daily budget", "today")

@@ -18,12 +18,14 @@ from pathlib import Path
 import msgspec
 
 from gateway_core import config_file
+from gateway_core.callers import Callers
 from gateway_core.gateway import Gateway
 from gateway_core.home import Home
 from gateway_core.key_text import new_key_text
 from gateway_core.money import parse_usd
 from gateway_core.plans import subscription_to
-from gateway_core.types import Account, Call, ChatRequest, Credentials, Hold, Key, Reservation, Terms
+from gateway_core.standing import Standing, Standings
+from gateway_core.types import Account, Call, ChatRequest, Credentials, Hold, Key, Reservation
 from gateway_core.wire.chat import decode_request
 
 CONFIG = """
@@ -45,19 +47,21 @@ Step = Callable[[], Awaitable[object]]
 class Gates:
     """The steps of `pipeline.Pipeline` up to the hold, one by one."""
 
-    def __init__(self, gateway: Gateway, credentials: Credentials, call: Call, terms: Terms) -> None:
+    def __init__(self, gateway: Gateway, credentials: Credentials, call: Call, standing: Standing) -> None:
         self._gateway = gateway
         self._services = gateway.services
+        self._callers = Callers(gateway.dispatch, gateway.services.store)
+        self._standings = Standings(gateway.dispatch, gateway.services.models)
         self._credentials = credentials
         self._call = call
-        self._terms = terms
+        self._standing = standing
         self._ids = itertools.count()
 
     async def bearer(self) -> None:
         """Who calls, and for whom."""
-        principal = await self._gateway.dispatch.authenticate(self._credentials)
-        assert principal is not None
-        await self._services.store.directory.account(principal.account_id)
+        now = self._call.started_at
+        if self._callers.known(self._credentials, now) is None:
+            await self._callers.find(self._credentials, now)
 
     async def look(self) -> None:
         """The minute, before the body is read."""
@@ -67,17 +71,17 @@ class Gates:
 
     async def tier(self) -> None:
         """Model, key and tier."""
-        self._gateway.dispatch.select_backend(self._call)
-        self._gateway.dispatch.admit(self._call)
+        self._standings.of(self._call)
 
     async def limits(self) -> Reservation:
         """The windows."""
-        return await self._services.limiter.reserve(self._terms.windows, 0)
+        return await self._services.limiter.reserve(self._standing.terms.windows, 0)
 
     async def hold(self) -> Hold:
         """Price and caps."""
         call = msgspec.structs.replace(self._call, id=str(next(self._ids)))
-        hold, _ = await self._gateway.settler.hold(call, self._terms, self._services.models[call.request.model])
+        hold = self._gateway.settler.hold_now(call, self._standing)
+        assert hold is not None
         return hold
 
     async def all(self) -> None:
@@ -95,11 +99,14 @@ class Gates:
 
 async def prepared(gateway: Gateway) -> Gates:
     """All steps, about one call."""
-    call, terms, credentials = await prepared_call(gateway)
-    return Gates(gateway, credentials, call, terms)
+    call, standing, credentials = await prepared_call(gateway)
+    gates = Gates(gateway, credentials, call, standing)
+    hold, _ = await gateway.settler.hold(call, standing)  # its months are read
+    gateway.services.store.ledger.release(hold)
+    return gates
 
 
-async def prepared_call(gateway: Gateway) -> tuple[Call, Terms, Credentials]:
+async def prepared_call(gateway: Gateway) -> tuple[Call, Standing, Credentials]:
     """A call on an account of its own, with a plan and a key."""
     store, clock = gateway.services.store, gateway.services.clock
     secret = new_key_text()
@@ -115,9 +122,7 @@ async def prepared_call(gateway: Gateway) -> tuple[Call, Terms, Credentials]:
     assert account is not None
     now = clock.now_ms()
     call = Call("req_0", principal, account, decode_request(BODY), "/v1/chat/completions", now, "2026-11")
-    terms = gateway.dispatch.admit(call)
-    assert terms is not None
-    return call, terms, credentials
+    return call, Standings(gateway.dispatch, gateway.services.models).of(call), credentials
 
 
 async def microseconds(step: Step) -> float:

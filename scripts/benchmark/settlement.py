@@ -24,7 +24,8 @@ from gateway_core.gateway import Gateway
 from gateway_core.home import Home
 from gateway_core.ids import request_id
 from gateway_core.settle import End
-from gateway_core.types import Call, Route, Terms, Usage
+from gateway_core.standing import Standing
+from gateway_core.types import Call, Route, Usage
 from scripts.benchmark.gates import CONFIG, prepared_call
 
 USAGE = Usage(input=18, output=12, cached=4)
@@ -33,10 +34,10 @@ USAGE = Usage(input=18, output=12, cached=4)
 class Settling:
     """Calls that are held, opened and settled, so many at once."""
 
-    def __init__(self, gateway: Gateway, call: Call, terms: Terms, other: float) -> None:
+    def __init__(self, gateway: Gateway, call: Call, standing: Standing, other: float) -> None:
         self._gateway = gateway
         self._call = call
-        self._terms = terms
+        self._standing = standing
         self._other = other
         self.left = 0
 
@@ -45,7 +46,7 @@ class Settling:
         gateway, services = self._gateway, self._gateway.services
         now = services.clock.now_ms()
         call = msgspec.structs.replace(self._call, id=request_id(), started_at=now, month=month_of(now))
-        hold, _ = await gateway.settler.hold(call, self._terms, services.models[call.request.model])
+        hold, _ = await gateway.settler.hold(call, self._standing)
         opened = services.store.ledger.open(hold)
         await self._rest()
         end = End(usage=USAGE, generated=USAGE, outcome="ok", route=Route("openai", "gpt-4o-2026"))
@@ -84,8 +85,8 @@ async def measure(folder: Path, options: argparse.Namespace) -> None:
     gateway = Gateway.assemble(config_file.load(file, home), home)
     await gateway.start()
     try:
-        call, terms, _ = await prepared_call(gateway)
-        settling = Settling(gateway, call, terms, options.other / 1e6)
+        call, standing, _ = await prepared_call(gateway)
+        settling = Settling(gateway, call, standing, options.other / 1e6)
         await settling.run(500, 16)
         gc.collect()
         gc.freeze()

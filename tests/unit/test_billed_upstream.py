@@ -11,6 +11,7 @@ from gateway_core.errors import ConfigError
 from gateway_core.models import resolve_models
 from gateway_core.money import Units
 from gateway_core.settle import BILLED_UPSTREAM, End, Settler
+from gateway_core.standing import Standing
 from gateway_core.store.sqlite import SqliteStore
 from gateway_core.testing import samples
 from gateway_core.testing.clock import ManualClock
@@ -58,8 +59,9 @@ async def test_it_is_held_and_settled_at_nothing_whatever_the_price_book_says(
     dispatch: Any = SimpleNamespace(price=lambda _call, _usage: pytest.fail("nobody is asked for a price"))
     settler = Settler(store, dispatch, unused, clock)  # type: ignore[arg-type]  # nothing is counted here
     call = samples.call(principal=samples.principal(cap=Units(1)))
-    hold, limit = await settler.hold(call, terms, facts)
-    assert (hold.amount, hold.account_cap, hold.bearer_cap, limit) == (0, None, None, None)
+    hold = settler.hold_now(call, Standing(call, facts, facts.routes, terms))
+    assert hold is not None
+    assert (hold.amount, hold.account_cap, hold.bearer_cap) == (0, None, None)
     await store.ledger.open(hold)
     usage = Usage(input=1000, output=1000)
     settled = await settler.settle(hold, End(usage=usage, generated=usage, outcome="ok", route=facts.routes[0]))

@@ -8,7 +8,7 @@ import pytest
 
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import InternalError, InvalidBearer, ProviderFault, SubscriptionRequired
-from gateway_core.hookspecs import hookimpl
+from gateway_core.hookspecs import hookimpl, lasting
 from gateway_core.money import Units
 from gateway_core.testing import samples
 from gateway_core.testing.plugins import load_plugins
@@ -241,3 +241,14 @@ def test_nothing_is_logged_for_a_refusal(caplog: pytest.LogCaptureFixture) -> No
     with pytest.raises(SubscriptionRequired):
         dispatch(plugin(**answering(SubscriptionRequired("no")))).admit(CALL)
     assert caplog.text == ""
+
+
+def test_a_decision_lasts_where_all_that_may_make_it_say_so() -> None:
+    hooks = answering(None)
+    marked = {name: lasting(function) for name, function in answering(None).items()}
+    everything = frozenset(DECISIONS)
+    assert dispatch().lasting == everything
+    assert dispatch(plugin(**marked)).lasting == everything
+    assert dispatch(plugin(**hooks)).lasting == frozenset()
+    assert dispatch(plugin(**marked), plugin(admit=hooks["admit"])).lasting == everything - {"admit"}
+    assert dispatch(plugin(**marked), plugin(price=hooks["price"])).lasting == everything - {"price"}

@@ -55,6 +55,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "instances",
     ),
     (
+        "callers",
+        "standing",
         "logs",
         "media",
         "memory",

@@ -6,7 +6,7 @@ from bisect import bisect_right
 import msgspec
 
 from gateway_core.errors import ConfigError
-from gateway_core.hookspecs import API, hookimpl
+from gateway_core.hookspecs import API, hookimpl, lasting
 from gateway_core.money import unit_price
 from gateway_core.pricing import FREE, cost, dated_rates
 from gateway_core.services import Services
@@ -68,6 +68,7 @@ class Plugin:
             self._book[name] = Dated(tuple(start for start, _ in dated), tuple(rates for _, rates in dated))
 
     @hookimpl
+    @lasting
     def price(self, call: Call, usage: Usage) -> Cost | None:
         """The cost at the prices of the moment that the call began in; None where the book has none."""
         dated = self._book.get(call.request.model)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway_core.errors import AccountSuspended, ConfigError, SubscriptionRequired
-from gateway_core.hookspecs import API, hookimpl
+from gateway_core.hookspecs import API, hookimpl, lasting
 from gateway_core.money import Units
 from gateway_core.services import Services
 from gateway_core.types import Account, BearerKind, Call, Terms, Window
@@ -48,6 +48,7 @@ class Plugin:
         self._kinds = KINDS
 
     @hookimpl
+    @lasting
     def admit(self, call: Call) -> Terms | None:
         """The team's windows on this model. SubscriptionRequired where its plan does not include the model."""
         if call.principal.kind not in self._kinds:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway_core.errors import PluginError
-from gateway_core.hookspecs import API, hookimpl
+from gateway_core.hookspecs import API, hookimpl, lasting
 from gateway_core.services import Services
 from gateway_core.store_ports import DAY_KEY
 from gateway_core.types import Call, Credentials, Principal, Terms, Window
@@ -64,6 +64,7 @@ class Plugin:
         self._services = services
 
     @hookimpl
+    @lasting
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """Who calls without a bearer, by a hash of the address that is another one tomorrow.
 
@@ -90,6 +91,7 @@ class Plugin:
         return self._day_key
 
     @hookimpl
+    @lasting
     def admit(self, call: Call) -> Terms | None:
         """The address's minute and day, and everybody's day in messages and in money."""
         if call.principal.kind != "anonymous" or self._services is None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gateway_core.hookspecs import API, hookimpl
+from gateway_core.hookspecs import API, hookimpl, lasting
 from gateway_core.services import Services
 from gateway_core.types import BearerKind, Call, Terms
 from spl_tiers.terms import AccountTerms, refuse_suspended, require_subscription
@@ -39,6 +39,7 @@ class Plugin:
             self._kinds = KINDS
 
     @hookimpl
+    @lasting
     def admit(self, call: Call) -> Terms | None:
         """The account's minute, its plan's limits and cap. SubscriptionRequired without an active subscription."""
         if call.principal.kind not in self._kinds:

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gateway_core.hookspecs import API, hookimpl
+from gateway_core.hookspecs import API, hookimpl, lasting
 from gateway_core.services import Services
 from gateway_core.types import BearerKind, Call, Terms
 from spl_tiers.terms import AccountTerms, parse_amount, refuse_suspended, require_subscription
@@ -50,6 +50,7 @@ class Plugin:
             self._kinds = OWN | {"user_key", "instance"}
 
     @hookimpl
+    @lasting
     def admit(self, call: Call) -> Terms | None:
         """The tier's terms for a bearer of its kinds; None for any other."""
         if call.principal.kind not in self._kinds:
