@@ -92,7 +92,10 @@ class Ledger(Protocol):
         """
 
     def checkpoint(self, rows: Sequence[Checkpoint]) -> "Future[None]":
-        """Replaces this owner's packed checkpoint row."""
+        """Puts these, the newest of their calls, into this owner's one packed row of checkpoints.
+
+        Those that other open calls have there stay as they are.
+        """
 
     def settle(self, settlement: Settlement, answer: "KeptAnswer | None" = None) -> "Future[Settled]":
         """Ledger row, credit split, chained record, balances and rollups in one transaction; idempotent by hold id.

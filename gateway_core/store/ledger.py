@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from gateway_core.errors import StoreError
 from gateway_core.money import Units
 from gateway_core.ports import Clock
@@ -23,8 +25,7 @@ from gateway_core.store.rows import (
     call_row,
     decode_checkpoints,
     decode_hold,
-    encode_checkpoints,
-    encode_hold,
+    pack,
 )
 from gateway_core.store_ports import CallRow, Finding, KeptAnswer, MonthTotals, OpenCall
 from gateway_core.types import Checkpoint, Hold, Settled, Settlement
@@ -78,7 +79,7 @@ class CallOp(Op):
         if self.settlement is None:
             boot = self._ledger.boot_id
             row = (hold.id, boot, hold.account_id, hold.bearer_id, hold.month, hold.amount, hold.started_at)
-            books.open_call((*row, bytearray(encode_hold(hold))))
+            books.open_call((*row, bytearray(pack(hold))))
             return None
         settled = books.post(self.settlement)
         if self.answer is not None and settled.first:
@@ -157,6 +158,8 @@ class SqliteLedger:
         self._balances = Balances()
         #: Every call that holds something, by its id.
         self._calls: dict[str, CallOp] = {}
+        #: The last checkpoint of each that has one, packed.
+        self._checkpoints: dict[str, msgspec.Raw] = {}
 
     async def start(self) -> None:
         """Takes the holds of calls that an earlier boot left open: they count until they are settled."""
@@ -229,9 +232,12 @@ class SqliteLedger:
         return call.future
 
     def checkpoint(self, rows: Sequence[Checkpoint]) -> "asyncio.Future[None]":
-        """Replaces this boot's packed row of checkpoints."""
-        row = (self.boot_id, self._clock.now_ms(), encode_checkpoints(list(rows)))
-        op = CheckpointOp(row, self._committer.future())
+        """Puts these into this boot's packed row. Whose call has not changed since is in it as it was packed then."""
+        for row in rows:
+            if row.id in self._calls:
+                self._checkpoints[row.id] = msgspec.Raw(pack(row))
+        packed = (self.boot_id, self._clock.now_ms(), pack(list(self._checkpoints.values())))
+        op = CheckpointOp(packed, self._committer.future())
         self._committer.submit(op)
         return op.future
 
@@ -268,6 +274,8 @@ class SqliteLedger:
     def settled(self, hold: Hold, settled: Settled, *, retried: bool) -> None:
         """A call's end is on disk: what is in memory follows. For CallOp alone."""
         call = self._calls.pop(hold.id, None)
+        if hold.stream:
+            self._checkpoints.pop(hold.id, None)
         charge = settled.charge if settled.first else 0
         if call is not None:
             self._balances.settle(call.entries, hold.amount, charge)

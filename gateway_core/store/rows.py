@@ -33,9 +33,9 @@ RECORD_COLUMNS = "id, account_id, thread, sequence, created_at, body, hash"
 HOUR_MS = 3_600_000
 """Records are found by time to the hour."""
 
-encode_hold = msgspec.msgpack.Encoder().encode
+pack = msgspec.msgpack.Encoder().encode
+"""A struct as the bytes of a cell, or a list of what was packed before, as Raw."""
 decode_hold = msgspec.msgpack.Decoder(Hold).decode
-encode_checkpoints = msgspec.msgpack.Encoder().encode
 decode_checkpoints = msgspec.msgpack.Decoder(list[Checkpoint]).decode
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _decode_rates = msgspec.json.Decoder(Rates).decode

@@ -231,6 +231,24 @@ class LedgerSuite(OpenedStore):
 
     # ------------------------------------------------------------ open calls
 
+    async def test_a_checkpoint_stays_while_others_are_written_until_its_call_is_settled(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """Who delivered nothing since is not asked for again."""
+        marks = [Checkpoint(f"req_{n}", "demo", "demo-1", 20, n, 0, 0, 0, False, 5) for n in range(3)]
+        async with self.opened(tmp_path, clock) as store:
+            for mark in marks:
+                held = hold(mark.id, stream=True)
+                await store.ledger.hold(held)
+                await store.ledger.open(held)
+                await store.ledger.checkpoint([mark])
+            await store.ledger.settle(settlement(hold("req_1", stream=True), 1))
+            moved = msgspec.structs.replace(marks[0], output=7)
+            await store.ledger.checkpoint([moved])
+        async with self.opened(tmp_path, clock) as store:
+            orphans = await store.ledger.orphans()
+            assert [orphan.checkpoint for orphan in orphans] == [moved, marks[2]]
+
     async def test_open_calls_of_an_earlier_run_are_orphans_with_their_last_checkpoint(
         self, tmp_path: Path, clock: ManualClock
     ) -> None:
