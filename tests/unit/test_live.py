@@ -14,8 +14,8 @@ from gateway_core.delivery import Delivery
 from gateway_core.errors import InternalError, InvalidBearer, StoreError
 from gateway_core.interrupt import Interrupt
 from gateway_core.live import REVOCATION_LOOK, SLICE, LiveStream, LiveStreams
-from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.calls import hold
+from gateway_core.testing.clock import ManualClock
 from gateway_core.types import Checkpoint, Chunk, Credentials, Deadlines, Route, Usage
 from gateway_core.wire.chat import KEEP_ALIVE
 
