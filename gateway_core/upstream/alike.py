@@ -9,6 +9,7 @@ from gateway_core.types import Shape
 _text = msgspec.json.Decoder(str).decode
 _NO_TEXT = (msgspec.DecodeError, UnicodeDecodeError)
 _ENDS = (b"\n\n", b"\r\n\r\n")
+_LF, _CR = b"\n\r"  # as numbers, which `in` looks for at once
 
 
 class Alike:
@@ -40,30 +41,36 @@ class Alike:
 def said(tokens: Sequence[bytes]) -> list[str] | None:
     """The texts of some tokens; None unless each is one JSON string on one line, and says something."""
     try:
-        texts = list(map(_text, tokens))
+        texts = [_text(tokens[0])] if len(tokens) == 1 else list(map(_text, tokens))
     except _NO_TEXT:
         return None
     together = b"".join(tokens)
-    if together.find(b"\n") >= 0 or together.find(b"\r") >= 0 or not all(texts):
-        return None
-    return texts
+    return None if _LF in together or _CR in together or "" in texts else texts
 
 
 class Framing:
     """How events that are alike stand in the bytes of a body, one behind the other."""
 
-    __slots__ = ("alike", "closing", "joint", "most", "opening", "start", "stop")
+    __slots__ = ("_between", "_closing", "_most", "_opening", "_start", "_stop", "alike")
 
     def __init__(self, alike: Alike, lead: bytes, end: bytes, most: int) -> None:
         self.alike = alike
-        self.opening = lead + alike.before
-        self.closing = alike.after + end
+        self._opening = lead + alike.before
+        self._closing = alike.after + end
         #: What stands between two texts.
-        self.joint = self.closing + self.opening
+        self._between = self._closing + self._opening
         #: Where the first text begins, and the last one ends.
-        self.start, self.stop = len(self.opening), -len(self.closing)
+        self._start, self._stop = len(self._opening), -len(self._closing)
         #: Bytes that an event may have.
-        self.most = most
+        self._most = most
+
+    def tokens(self, piece: bytes) -> list[bytes] | None:
+        """What stands where the texts do, of a piece that begins and ends as such events do; None for any other."""
+        start, stop = self._start, self._stop
+        if piece[:start] != self._opening or piece[stop:] != self._closing or len(piece) > self._most:
+            return None
+        inside = piece[start:stop]
+        return [inside] if len(inside) < len(self._between) else inside.split(self._between)
 
 
 def framing_of(alike: Alike, piece: bytes, data: bytes, most: int) -> Framing | None:

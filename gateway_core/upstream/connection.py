@@ -32,6 +32,10 @@ class Unprocessed(Unavailable):
     """The connection was lost before the request had left us whole, so nobody can have acted on it."""
 
 
+class Unasked(Exception):
+    """Another answer behind one that is whole; raised through the parser, which ends the connection."""
+
+
 class Connection(asyncio.Protocol):
     """A connection, and the answer that comes in on it. The parser calls its on_… methods.
 
@@ -64,6 +68,7 @@ class Connection(asyncio.Protocol):
         "good_until",
         "headers",
         "loop",
+        "on_body",
         "origin",
         "reusable",
         "status",
@@ -83,6 +88,9 @@ class Connection(asyncio.Protocol):
         #: The answer is over, and another may follow it.
         self.reusable = False
         self._on_lost = on_lost
+        #: What has come of the body since it was last asked for: one list for good, since the parser adds to it.
+        self._pieces: list[bytes] = []
+        self.on_body = self._pieces.append
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
@@ -94,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._answered = False
         self._unwritten = False
         self._fault: str | None = None
-        self._pieces: list[bytes] = []
+        #: Bytes of the reads that they came in.
         self._held = 0
         #: Bytes that came since the last piece of a body, and those of the head's lines.
         self._beyond = 0
@@ -112,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._state, self._fault = _HEAD, None
         self._started = self._answered = self._unwritten = self.reusable = False
         self._beyond = self._size = 0
-        self._pieces = []
+        self._pieces.clear()
         self._held = 0
         self.headers = {}
         self._served += 1
@@ -156,11 +164,12 @@ class Connection(asyncio.Protocol):
 
     def left(self) -> bytes:
         """What has come of the body since it was last asked for."""
-        pieces, self._pieces = self._pieces, []
+        body = b"".join(self._pieces)  # of one piece it is the piece itself
+        self._pieces.clear()
         self._held = 0
         if self._paused:
             self._resume()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return body
 
     async def poured(self, take: Callable[[bytes], bool]) -> bool:
         """Gives what comes of the body to `take` as it comes: without a wake-up for each piece.
@@ -191,10 +200,15 @@ class Connection(asyncio.Protocol):
 
     def _pour(self, take: Callable[[bytes], bool]) -> None:
         """In the callback that brought it."""
-        if self._pieces:
-            self.due = min(self.loop.time() + self._deadlines.idle, self._last)
+        pieces = self._pieces
+        if pieces:
+            due = self.loop.time() + self._deadlines.idle
+            self.due = min(self._last, due)
+            piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
             try:
-                self._stopped = not take(self.left()) or None
+                if not take(piece):
+                    self._stopped = True
             except BaseException as error:  # noqa: BLE001  # it belongs to who waits in `poured`
                 self._stopped = error
         if self._stopped or self._state != _BODY or self._fault is not None:
@@ -234,7 +248,7 @@ class Connection(asyncio.Protocol):
     def rest(self) -> None:
         """The exchange is over, and the connection is kept for another."""
         self._state = _IDLE
-        self._pieces = []
+        self._pieces.clear()
         if self._paused:
             self._resume()
 
@@ -266,22 +280,36 @@ class Connection(asyncio.Protocol):
             self.cut()
             return
         self._answered = True
-        self._beyond += len(data)
+        before = len(self._pieces)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.reusable = False
             if self._state != _DONE:
                 self._fail(HUNG_UP)
-        if self._beyond > MOST_HEAD and self._state != _DONE:
-            self._fail(HUNG_UP)
-        if self._held > MOST_HELD and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        if len(self._pieces) > before:
+            self._started = True
+            self._beyond = 0
+        else:
+            self._note_beyond(len(data))
         if self._take is not None:
             self._pour(self._take)
         elif self._pieces or self._state != _HEAD:
+            self._hold(len(data))
             self._wake()
+
+    def _note_beyond(self, size: int) -> None:
+        """So much came, and nothing of a body with it."""
+        self._beyond += size
+        if self._beyond > MOST_HEAD and self._state != _DONE:
+            self._fail(HUNG_UP)
+
+    def _hold(self, size: int) -> None:
+        """So much waits here until somebody asks for it; where that is too much, the provider is made to wait."""
+        self._held += size
+        if self._held > MOST_HELD and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
 
     def eof_received(self) -> None:
         """The provider says no more; a body that has no other end ends here. The transport then closes itself."""
@@ -319,7 +347,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """An answer begins; behind a whole one, nobody asked for it."""
         if self._state == _DONE:
-            self.reusable = False
+            raise Unasked
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One line of the head; those behind the body are passed over."""
@@ -342,14 +370,6 @@ class Connection(asyncio.Protocol):
                 self._state = _BODY
         elif self.status < 100 or self.status == 101:
             self._fail(HUNG_UP)
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        if self._state == _BODY:
-            self._pieces.append(body)
-            self._held += len(body)
-            self._beyond = 0
-            self._started = True
 
     def on_message_complete(self) -> None:
         """The answer is whole, or a 1xx one is."""

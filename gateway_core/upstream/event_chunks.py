@@ -179,13 +179,8 @@ class EventChunks(Poured):
     def _take(self, piece: bytes) -> bool:
         """What one read brought; False where something is to be done before the next."""
         framing = self._framing
-        if (
-            framing is not None
-            and piece.startswith(framing.opening)
-            and piece.endswith(framing.closing)
-            and len(piece) <= framing.most
-        ):
-            run = self._reader.run(piece[framing.start : framing.stop].split(framing.joint))
+        if framing is not None and (tokens := framing.tokens(piece)) is not None:
+            run = self._reader.run(tokens)
             if run is not None:
                 return self._give((run,))
         return self._take_other(piece)

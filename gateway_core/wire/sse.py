@@ -3,6 +3,7 @@
 from gateway_core.errors import Unavailable
 
 _BOM = b"\xef\xbb\xbf"
+_LF, _CR = b"\n\r"  # as numbers: `in` raises and catches an error first where it is asked for bytes
 
 
 class SSEDecoder:
@@ -33,14 +34,14 @@ class SSEDecoder:
             whole = chunk[6 : -len(end)].split(end + b"data: ")
             inside = b"".join(whole)
             # one line each, and nothing but data: nearly every read is so
-            if b"\n" not in inside and b"\r" not in inside:
+            if _LF not in inside and _CR not in inside:
                 self._first = False
                 self._size = 0
                 return whole
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
-        if b"\r" in chunk:
+        if _CR in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         may_be_large = self._size + self._held + len(chunk) > self.limit
