@@ -55,20 +55,27 @@ class Attempts:
         self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
     ) -> Coroutine[None, None, tuple[Route, Completion]]:
         """A plain answer from the first route that gives one."""
-        return self._first(call_id, routes, lambda at, route: at.complete(request, route, limit), stream=False)
+        return self._first(_complete, call_id, request, routes, limit)
 
     def stream(
         self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
     ) -> Coroutine[None, None, tuple[Route, Started]]:
         """A stream from the first route that begins one; its first chunks are there: comments are none."""
-        return self._first(call_id, routes, lambda at, route: _begun(at, request, route, limit), stream=True)
+        return self._first(_begun, call_id, request, routes, limit, stream=True)
 
     def broke_off(self, route: Route, fault: ProviderFault) -> None:
         """A stream that had begun failed: too late for another attempt, but it counts for the route."""
         self._health.of(route).broke_off(fault)
 
     async def _first(
-        self, call_id: str, routes: Sequence[Route], ask: Callable[[Provider, Route], Awaitable[T]], *, stream: bool
+        self,
+        ask: Callable[[Provider, ChatRequest, Route, int | None], Awaitable[T]],
+        call_id: str,
+        request: ChatRequest,
+        routes: Sequence[Route],
+        limit: int | None,
+        *,
+        stream: bool = False,
     ) -> tuple[Route, T]:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -84,7 +91,7 @@ class Attempts:
                 asked = loop.time() if faults else began
                 try:
                     with self._bounded(route, asked, last, loop, stream=stream):
-                        answer = await ask(provider, route)
+                        answer = await ask(provider, request, route, limit)
                 except ProviderFault as fault:
                     _report(health, ticket, fault)
                     if isinstance(fault, ContentRefused):
@@ -107,10 +114,17 @@ class Attempts:
         self, route: Route, asked: float, last: float, loop: asyncio.AbstractEventLoop, *, stream: bool
     ) -> Wait:
         """One attempt's deadline: a stream's first event, and the end of the call's time."""
-        first = asked + route.deadlines.first_byte
-        if stream and first < last:
-            return Wait(self._sweep, loop, first, f"sent no event within {route.deadlines.first_byte:g} s")
-        return Wait(self._sweep, loop, last, f"took longer than {route.deadlines.total:g} s in all")
+        deadlines = route.deadlines
+        if stream and asked + deadlines.first_byte < last:
+            first = deadlines.first_byte
+            return Wait(self._sweep, loop, asked + first, "sent no event within %g s", first)
+        return Wait(self._sweep, loop, last, "took longer than %g s in all", deadlines.total)
+
+
+def _complete(
+    provider: Provider, request: ChatRequest, route: Route, limit: int | None
+) -> Coroutine[None, None, Completion]:
+    return provider.complete(request, route, limit)
 
 
 async def _begun(provider: Provider, request: ChatRequest, route: Route, limit: int | None) -> Started:

@@ -69,6 +69,11 @@ class Breaker:
         return self._until is None
 
     @property
+    def free(self) -> int | None:
+        """A ticket that is given whatever the time is; None: ask `take`."""
+        return self._era if self._until is None and not self._throttled else None
+
+    @property
     def failures_in_a_row(self) -> int:
         """Failures since the last success, while it is closed."""
         return self._in_a_row
@@ -77,6 +82,7 @@ class Breaker:
         """A ticket to ask the route; None: not now."""
         if now < self._throttled:
             return None
+        self._throttled = 0.0
         if self._until is not None:
             if self._probing or now < self._until:
                 return None
@@ -94,7 +100,10 @@ class Breaker:
             return
         if self._until is None:
             self._in_a_row = 0
-            self._remember(failed=False)
+            if self._failed:
+                self._remember(failed=False)
+            else:
+                self._recent.append(False)  # none of those that it forgets had failed
         else:
             self._until = None
             self._probing = False

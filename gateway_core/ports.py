@@ -103,6 +103,15 @@ class UpstreamResponse(Protocol):
         """
 
 
+class WholeAnswer(msgspec.Struct, frozen=True):
+    """A provider's answer with all of its body. `retry_after`: as in `UpstreamResponse`."""
+
+    status: int
+    #: Of a failure what says enough: at most 256 KiB of it, and b"" where it does not come.
+    body: bytes
+    retry_after: float | None = None
+
+
 class Upstream(Protocol):
     """Connections to providers: pools, deadlines, caps. Raises only `ProviderFault`s."""
 
@@ -111,6 +120,9 @@ class Upstream(Protocol):
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Sends it and waits for the answer's head."""
+
+    async def ask(self, request: UpstreamRequest) -> WholeAnswer:
+        """Sends it and waits for the whole answer. Raises Unavailable where a success has too many bytes."""
 
     async def close(self) -> None:
         """Closes every connection."""

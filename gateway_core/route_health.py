@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from gateway_core.breaker import Breaker, BreakerSettings, State
+from gateway_core.breaker import Breaker, BreakerSettings
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import ProviderFault, Throttled, Unavailable
 from gateway_core.ports import Clock
@@ -59,7 +59,9 @@ class RouteHealth:
 
     def take(self) -> int | None:
         """A ticket for one attempt; None: it is left alone for now."""
-        ticket = self._breaker.take(self._clock.monotonic())
+        ticket = self._breaker.free
+        if ticket is None:
+            ticket = self._breaker.take(self._clock.monotonic())
         if ticket is not None:
             self._attempts += 1
         return ticket
@@ -74,8 +76,10 @@ class RouteHealth:
         """It answered, or began to, after so many seconds; None: it refused what it was asked, as a sound one does."""
         if seconds is not None:
             (self._first_events if stream else self._answers).append(seconds)
-        probed = not self._breaker.closed
-        before: State = self._breaker.state(self._clock.monotonic()) if probed else "closed"
+        if self._breaker.closed:
+            self._breaker.succeed(ticket)
+            return
+        before = self._breaker.state(self._clock.monotonic())
         self._breaker.succeed(ticket)
         if before == "half_open":
             self._tell(before)

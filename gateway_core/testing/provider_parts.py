@@ -13,6 +13,7 @@ from gateway_core.ports import (
     Upstream,
     UpstreamRequest,
     UpstreamResponse,
+    WholeAnswer,
 )
 from gateway_core.types import Deadlines
 
@@ -60,6 +61,10 @@ class NoUpstream:
     deadlines = Deadlines()
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Fails the test."""
+        raise AssertionError(f"{request.method} {request.url} was not expected")
+
+    async def ask(self, request: UpstreamRequest) -> WholeAnswer:
         """Fails the test."""
         raise AssertionError(f"{request.method} {request.url} was not expected")
 

@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection to a provider: an asyncio.Protocol around httptools' parser, one exchange at a time."""
 
 import asyncio
+import math
 import select
 import socket
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class Unasked(Exception):
 class Connection(asyncio.Protocol):
     """A connection, and the answer that comes in on it. The parser calls its on_… methods.
 
-    It is looked at by a `Sweep` while an exchange is under way: `due` is the deadline of what is awaited.
+    A `Sweep` looks at it as long as it lives: `due` is the deadline of what is awaited, or of its rest.
     """
 
     __slots__ = (
@@ -79,8 +80,9 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.origin = origin
         self.loop = loop
-        self.due = 0.0
-        #: On the loop's clock: when an idle connection is to be closed.
+        #: On the loop's clock.
+        self.due = math.inf
+        #: On the loop's clock: until when it may be idle.
         self.good_until = 0.0
         self.status = 0
         #: Names in lower case; lines of one name are joined by commas.
@@ -115,13 +117,14 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ one exchange
 
-    def begin(self, head: bytes, body: bytes, deadlines: Deadlines, began: float) -> None:
-        """Writes a request: `head` ends where the length of the body belongs. `began`: the loop's time of the call."""
+    async def exchange(self, head: bytes, body: bytes, deadlines: Deadlines, began: float) -> None:
+        """Writes a request, and returns once `status` and `headers` of its answer are there.
+
+        `head` ends where the length of the body belongs; `began`: the loop's time of the call.
+        """
         self._state, self._fault = _HEAD, None
         self._started = self._answered = self._unwritten = self.reusable = False
         self._beyond = self._size = 0
-        self._pieces.clear()
-        self._held = 0
         self.headers = {}
         self._served += 1
         self._deadlines = deadlines
@@ -134,9 +137,6 @@ class Connection(asyncio.Protocol):
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
         else:
             transport.writelines((b"%b%d\r\n\r\n" % (head, len(body)), body))
-
-    async def head(self) -> None:
-        """Returns once `status` and `headers` are there."""
         while self._state == _HEAD:
             if self._fault is not None:
                 if self._unwritten and not self._answered and self._served > 1:
@@ -147,6 +147,14 @@ class Connection(asyncio.Protocol):
                 await waiter
             finally:
                 self._waiter = None
+
+    def plain(self, limit: int) -> bytes | None:
+        """The body of a success that is here whole, within `limit`, and not compressed. None: there is more to it."""
+        pieces = self._pieces
+        if self._state != _DONE or self.status != 200 or len(pieces) != 1 or b"content-encoding" in self.headers:
+            return None
+        body = pieces[0]
+        return body if len(body) <= limit else None
 
     async def piece(self) -> bytes:
         """What has come of the body since the last call, b"" at its end."""
@@ -234,6 +242,9 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed."""
+        if self._state == _IDLE:
+            self.cut()
+            return
         self._unwritten = False  # there is no time for another try
         self._fail(too_slow(self._deadlines, in_all=self.due >= self._last, started=self._started))
 
@@ -249,6 +260,8 @@ class Connection(asyncio.Protocol):
         """The exchange is over, and the connection is kept for another."""
         self._state = _IDLE
         self._pieces.clear()
+        self._held = 0
+        self.due = self.good_until
         if self._paused:
             self._resume()
 

@@ -47,21 +47,25 @@ class Sweep:
 
 
 class Wait:
-    """One wait with a deadline, as a context manager: raises Unavailable with `complaint` when it is over.
+    """One wait with a deadline, as a context manager: raises Unavailable with `complaint` when it is over, in which
+    %g stands for `seconds`, where these are given.
 
     Like asyncio.timeout it cancels the task that waits, and a cancellation from elsewhere stays one.
     """
 
-    __slots__ = ("_before", "_complaint", "_expired", "_sweep", "_task", "due", "loop")
+    __slots__ = ("_before", "_complaint", "_expired", "_seconds", "_sweep", "_task", "due", "loop")
 
-    def __init__(self, sweep: Sweep, loop: asyncio.AbstractEventLoop, due: float, complaint: str) -> None:
-        task = asyncio.current_task()
+    def __init__(
+        self, sweep: Sweep, loop: asyncio.AbstractEventLoop, due: float, complaint: str, seconds: float | None = None
+    ) -> None:
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task to cancel")
         self._sweep = sweep
         self._task = task
         self._before = task.cancelling()
         self._complaint = complaint
+        self._seconds = seconds
         self._expired = False
         self.loop = loop
         #: On the loop's clock.
@@ -74,7 +78,7 @@ class Wait:
 
     def __enter__(self) -> None:
         if self.due <= self.loop.time():
-            raise Unavailable(self._complaint)
+            raise self._over()
         self._sweep.add(self)
 
     def __exit__(
@@ -82,4 +86,7 @@ class Wait:
     ) -> None:
         self._sweep.discard(self)
         if self._expired and self._task.uncancel() <= self._before:
-            raise Unavailable(self._complaint) from None
+            raise self._over() from None
+
+    def _over(self) -> Unavailable:
+        return Unavailable(self._complaint if self._seconds is None else self._complaint % self._seconds)

@@ -11,7 +11,7 @@ import httpx2
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import ConfigError, NoConnectionFree, Unavailable
-from gateway_core.ports import UpstreamRequest
+from gateway_core.ports import UpstreamRequest, WholeAnswer
 from gateway_core.types import Deadlines
 from gateway_core.upstream.body import Events, whole
 from gateway_core.upstream.deadlines import Sweep, Wait
@@ -27,6 +27,7 @@ from gateway_core.upstream.faults import (
 )
 from gateway_core.upstream.retry_after import retry_after
 from gateway_core.upstream.tls import client_context
+from gateway_core.upstream.unexpected import whole_answer
 
 KEEP_ALIVE = 30.0
 """Seconds that an idle connection is kept."""
@@ -74,6 +75,10 @@ class HttpxUpstream:
             with clock.wait():
                 response = await transport.handle_async_request(message)
         return HttpxResponse(response, clock, self._config)
+
+    async def ask(self, request: UpstreamRequest) -> WholeAnswer:
+        """Sends it and waits for the whole answer."""
+        return await whole_answer(await self.send(request))
 
     async def close(self) -> None:
         """Closes every connection."""

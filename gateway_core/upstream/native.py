@@ -20,16 +20,17 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
-from gateway_core.ports import UpstreamRequest
+from gateway_core.ports import UpstreamRequest, WholeAnswer
 from gateway_core.types import Deadlines
 from gateway_core.upstream.body import Events, whole
 from gateway_core.upstream.connection import Connection, Unprocessed
 from gateway_core.upstream.deadlines import Sweep
-from gateway_core.upstream.faults import COMPRESSED, too_large
+from gateway_core.upstream.faults import COMPRESSED
 from gateway_core.upstream.pool import Pool
 from gateway_core.upstream.retry_after import retry_after
 from gateway_core.upstream.target import Target
 from gateway_core.upstream.tls import client_context
+from gateway_core.upstream.unexpected import whole_answer
 
 LAST_MOMENT = 0.05
 """Seconds that a finished stream gets to end its body, so that its connection can be used again."""
@@ -53,6 +54,23 @@ class NativeUpstream:
 
     async def send(self, request: UpstreamRequest) -> "NativeResponse":
         """Sends it and waits for the answer's head. The method is one whose answers have bodies: not HEAD."""
+        return NativeResponse(await self._answering(request), self._pool, self._config)
+
+    async def ask(self, request: UpstreamRequest) -> WholeAnswer:
+        """Sends it and waits for the whole answer, which mostly comes with its head."""
+        connection = await self._answering(request)
+        body = connection.plain(self._config.max_answer_bytes)
+        if body is None:
+            return await whole_answer(NativeResponse(connection, self._pool, self._config))
+        self._pool.give(connection)
+        return WholeAnswer(200, body)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._pool.close()
+
+    async def _answering(self, request: UpstreamRequest) -> Connection:
+        """A connection on which the head of the answer is there."""
         target = self._targets.get(request.url)
         if target is None:
             target = self._target(request.url)
@@ -63,31 +81,21 @@ class NativeUpstream:
         if connection is None:
             connection = await self._pool.opened(target.origin, deadlines, began)
         try:
-            connection.begin(head, request.body, deadlines, began)
-            await connection.head()
+            await connection.exchange(head, request.body, deadlines, began)
         except Unprocessed:
             self._end(connection)
-            connection = await self._pool.opened(target.origin, deadlines, began, new=True)
-            await self._exchange(connection, head, request.body, deadlines, began)
         except BaseException:
             self._end(connection)
             raise
-        return NativeResponse(connection, self._pool, self._config)
-
-    async def close(self) -> None:
-        """Closes every connection."""
-        await self._pool.close()
-
-    async def _exchange(
-        self, connection: Connection, head: bytes, body: bytes, deadlines: Deadlines, began: float
-    ) -> None:
-        """The same, on a connection that is new."""
+        else:
+            return connection
+        connection = await self._pool.opened(target.origin, deadlines, began, new=True)
         try:
-            connection.begin(head, body, deadlines, began)
-            await connection.head()
+            await connection.exchange(head, request.body, deadlines, began)
         except BaseException:
             self._end(connection)
             raise
+        return connection
 
     def _end(self, connection: Connection) -> None:
         connection.cut()
@@ -137,14 +145,7 @@ class NativeResponse:
 
     async def read(self, limit: int | None = None) -> bytes:
         """The whole body, at most `limit` bytes (None: as configured); raises Unavailable beyond that."""
-        connection = self._open()
-        most = self._config.max_answer_bytes if limit is None else limit
-        if not connection.done:
-            return await whole(connection.piece, most)
-        body = connection.left()  # it came with its head, as most do
-        if len(body) > most:
-            raise Unavailable(too_large(most))
-        return body
+        return await whole(self._open().piece, self._config.max_answer_bytes if limit is None else limit)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives, nothing held back."""

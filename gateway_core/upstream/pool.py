@@ -13,14 +13,11 @@ from gateway_core.upstream.deadlines import Sweep, Wait
 from gateway_core.upstream.faults import CONNECT_TIMEOUT, NONE_FREE, not_connected, too_slow
 from gateway_core.upstream.target import Origin
 
-LOOK = 5.0
-"""Seconds between two looks at the idle connections, so that none needs a timer and no request looks at all."""
-
 
 class Pool:
     """At most `most` connections, in use and idle together. Who comes first gets the next one that is free.
 
-    A connection that is taken is the sweep's to look at, until it is given back.
+    The sweep looks at each of them from its beginning to its end: an idle one that is due is closed by it.
     """
 
     def __init__(self, most: int, sweep: Sweep, trust: Callable[[], ssl.SSLContext]) -> None:
@@ -30,7 +27,6 @@ class Pool:
         self._context: ssl.SSLContext | None = None
         #: Of each origin the one used last at the end: it is the next to be used.
         self._idle: dict[Origin, list[Connection]] = {}
-        self._idle_count = 0
         #: Places that are taken, by connections in use and by those that are being made.
         self._taken = 0
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -38,7 +34,6 @@ class Pool:
         self._closed = False
         #: Done, once the pool is closed, when the last connection is lost.
         self._gone: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     def kept(self, origin: Origin, now: float) -> Connection | None:
         """An idle connection that can be used at once, if there is one and nobody waits for a place."""
@@ -47,7 +42,6 @@ class Pool:
         connection = self._usable(origin, now)
         if connection is not None:
             self._taken += 1
-            self._sweep.add(connection)
         return connection
 
     async def opened(self, origin: Origin, deadlines: Deadlines, began: float, *, new: bool = False) -> Connection:
@@ -76,18 +70,13 @@ class Pool:
         except BaseException:
             self._leave_place()
             raise
-        self._sweep.add(connection)
         return connection
 
     def give(self, connection: Connection) -> None:
         """Takes a connection back: it is kept where it can be used again, and cut where it cannot."""
-        self._sweep.discard(connection)
         if connection.reusable and not self._closed:
             connection.rest()
             self._idle.setdefault(connection.origin, []).append(connection)
-            self._idle_count += 1
-            if self._timer is None:
-                self._timer = connection.loop.call_later(LOOK, self._look, connection.loop)
         else:
             connection.cut()
         if self._queue:
@@ -98,8 +87,6 @@ class Pool:
     async def close(self) -> None:
         """Cuts every connection, and returns when all are gone."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
         if self._all:
             self._gone = asyncio.get_running_loop().create_future()
             for connection in self._all:
@@ -132,7 +119,6 @@ class Pool:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
-            self._idle_count -= 1
             if connection.usable(now):
                 return connection
             connection.cut()
@@ -140,7 +126,7 @@ class Pool:
 
     def _make_room(self) -> None:
         """For one more connection, where idle ones to other origins have what is left: the oldest of one goes."""
-        if self._taken + self._idle_count > self._most:
+        if self._taken + sum(map(len, self._idle.values())) > self._most:
             oldest = min((idle[0] for idle in self._idle.values() if idle), key=lambda idle: idle.good_until)
             self._forget(oldest)
             oldest.cut()
@@ -149,24 +135,15 @@ class Pool:
         idle = self._idle.get(connection.origin, [])
         if connection in idle:
             idle.remove(connection)
-            self._idle_count -= 1
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for origin, idle in list(self._idle.items()):
-            over = [connection for connection in idle if connection.good_until <= now]
-            for connection in over:
-                self._forget(connection)
-                connection.cut()
             if not idle:
-                del self._idle[origin]
-        self._timer = loop.call_later(LOOK, self._look, loop) if self._idle else None
+                del self._idle[connection.origin]
 
     # ------------------------------------------------------------ new connections
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> Connection:
         connection = Connection(origin, loop, self._lost)
         self._all.add(connection)
+        self._sweep.add(connection)
         try:
             end = await connected_socket(origin.host, origin.port)
             try:
@@ -195,6 +172,7 @@ class Pool:
 
     def _lost(self, connection: Connection) -> None:
         self._all.discard(connection)
+        self._sweep.discard(connection)
         self._forget(connection)
         if self._gone is not None and not self._all and not self._gone.done():
             self._gone.set_result(None)

@@ -1,14 +1,24 @@
-"""Answers that are not what was asked for: of another status, or of another type."""
+"""Answers read to their end, and those that are not what was asked for: of another status, or of another type."""
 
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from gateway_core.errors import ProviderFault, Unavailable
-from gateway_core.ports import UpstreamResponse
+from gateway_core.ports import UpstreamResponse, WholeAnswer
 
 _MOST_READ = 256 * 1024
 """Bytes of an error that are read."""
 _EVENTS = "text/event-stream"
+
+
+async def whole_answer(response: UpstreamResponse) -> WholeAnswer:
+    """An answer with all of its body, which is closed then."""
+    if response.status != 200:
+        return WholeAnswer(response.status, await failure_body(response), response.retry_after)
+    try:
+        return WholeAnswer(200, await response.read(), response.retry_after)
+    finally:
+        await response.close()
 
 
 async def failure_body(response: UpstreamResponse) -> bytes:

@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
-from gateway_core.ports import Provider, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Provider, UpstreamRequest, UpstreamResponse, WholeAnswer
 from gateway_core.testing.provider_parts import parts
 from gateway_core.types import ChatRequest, Deadlines, Route
 from gateway_core.upstream.body import Events
+from gateway_core.upstream.unexpected import whole_answer
 from gateway_core.wire.chat import decode_request
 
 ROUNDS = 7
@@ -161,6 +162,9 @@ class _CannedUpstream:
         self.asked_at = time.thread_time()
         self.body = request.body
         return _Answer(self._wire, stream=b'"stream":true' in request.body or "alt=sse" in request.url)
+
+    async def ask(self, request: UpstreamRequest) -> WholeAnswer:
+        return await whole_answer(await self.send(request))
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -337,13 +337,15 @@ async def test_idle_connections_are_closed_by_a_look_at_all_of_them(upstream: Na
         await ask(upstream, post(peer))
         pool = upstream._pool
         (connection,) = pool._all
-        pool._look(asyncio.get_running_loop())
+        pool._sweep._look(asyncio.get_running_loop())
         assert not connection._transport.is_closing()  # type: ignore[union-attr]  # it is connected
-        connection.good_until = 0.0
-        pool._look(asyncio.get_running_loop())
+        connection.due = 0.0
+        pool._sweep._look(asyncio.get_running_loop())
         await asyncio.wait_for(peer.ended.acquire(), 5)
         assert not pool._all
-        assert pool._timer is None
+        assert not pool._idle
+        pool._sweep._look(asyncio.get_running_loop())
+        assert pool._sweep._timer is None
 
 
 # ---------------------------------------------------------------- places
@@ -456,4 +458,4 @@ async def test_a_slow_reader_makes_the_provider_wait_and_gets_everything(upstrea
             assert connection._held < 3 * MOST_HELD
         assert size == total
         await response.close()
-        assert upstream._pool._idle_count == 1
+        assert sum(map(len, upstream._pool._idle.values())) == 1

@@ -1,9 +1,10 @@
 """What comes back: completions and events, decoded once, with the pieces that are billed."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw, Struct
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Chunk, Completion, Usage
@@ -12,7 +13,7 @@ from gateway_core.wire.untrusted import NONSENSE
 from spl_provider_openai.faults import fault_inside
 from spl_provider_openai.repair import StreamedChoice, is_plain, repaired
 from spl_provider_openai.template import alike_to
-from spl_provider_openai.usage import usage_of
+from spl_provider_openai.usage import Report, usage_in, usage_of
 from spl_provider_openai.view import Choice, ChunkChoice, message_of, text_alone, texts_of
 
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -27,18 +28,56 @@ _NO_USAGE = (None, None)
 _TRIES = 3
 """How often a stream's events may turn out to be unlike each other."""
 
+_NOT_SAID = Raw(b"")
+Created = Annotated[int, Meta(ge=0, lt=2**40)]
+"""Seconds since the epoch."""
+
 _Said = tuple[Raw, tuple[str, ...], bool]
 """The choices of one chunk, the billed texts in them, and whether a finish reason is."""
+
+
+class _Answer(Struct, forbid_unknown_fields=True):
+    """A plain answer as OpenAI writes it: read in one pass, its choices and what it only passes on left as bytes."""
+
+    id: str
+    object: Raw
+    created: Created
+    model: Raw
+    choices: Raw
+    usage: Report
+    service_tier: Raw = _NOT_SAID
+    system_fingerprint: Raw = _NOT_SAID
+
+
+_ordinary = msgspec.json.Decoder(_Answer).decode
 
 
 def decode_completion(body: bytes, secret: str | None = None) -> Completion:
     """A plain answer. Raises a ProviderFault where it is none; `secret`, our key, stands in none of its words."""
     try:
+        answer = _ordinary(_readable(body))
+        counted, view = usage_in(answer.usage), _choices(answer.choices)
+    except NONSENSE:
+        return decode_any_completion(body, secret)
+    if counted is None or len(view) != 1 or not is_plain(view[0], 0):
+        return decode_any_completion(body, secret)
+    extra: dict[str, Raw] = {}
+    if answer.service_tier is not _NOT_SAID:
+        extra["service_tier"] = answer.service_tier
+    if answer.system_fingerprint is not _NOT_SAID:
+        extra["system_fingerprint"] = answer.system_fingerprint
+    usage, fields = counted
+    return Completion(answer.choices, usage, texts_of(view[0].message), fields, answer.id, answer.created, extra)
+
+
+def decode_any_completion(body: bytes, secret: str | None = None) -> Completion:
+    """The same, whatever the server wrote."""
+    try:
         fields = _object(body, secret, begun=False)
         raw = fields.pop("choices", None)
         view = _choices(raw) if raw is not None else []
         usage, usage_fields = _usage(fields.pop("usage", None), view)
-        answer_id, created = _id(fields.pop("id", _NULL)), _created(fields.pop("created", _NULL))
+        answer_id, created = _id(fields.get("id", _NULL)), _created(fields.get("created", _NULL))
     except NONSENSE:
         raise Unavailable("sent an answer that is no chat completion") from None
     if raw is None or not view:
@@ -49,8 +88,7 @@ def decode_completion(body: bytes, secret: str | None = None) -> Completion:
             raw, texts = _repaired(raw)
             break
         texts += texts_of(choice.message)
-    fields.pop("object", None)
-    fields.pop("model", None)
+    _drop_ours(fields)
     return Completion(raw, usage, texts, usage_fields, answer_id, created, fields)
 
 
@@ -130,15 +168,20 @@ class ChunkDecoder:
 
 def _object(data: bytes, secret: str | None, *, begun: bool) -> dict[str, Raw]:
     """The fields of one JSON object in valid UTF-8. Raises the fault of an error that it reports."""
-    if not data.isascii():
-        str(data, "utf-8")  # what is passed on unread must be readable, too
-    fields = _fields(data)
+    fields = _fields(_readable(data))
     error = fields.pop("error", None)
     if error is not None and error != _NULL:
         raise fault_inside(_any(error), begun=begun, secret=secret)
     if "choices" not in fields and fields.get("object") == b'"error"':
         raise fault_inside(_any(data), begun=begun, secret=secret)
     return fields
+
+
+def _readable(data: bytes) -> bytes:
+    """The same; raises where it is no UTF-8: what is passed on unread must be readable, too."""
+    if not data.isascii():
+        str(data, "utf-8")
+    return data
 
 
 def _drop_ours(fields: dict[str, Raw]) -> None:

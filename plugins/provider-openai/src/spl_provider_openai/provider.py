@@ -1,6 +1,6 @@
 """The provider: one HTTP request a call, plain or streamed."""
 
-from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest
 from gateway_core.types import ChatRequest, Completion, Route
 from gateway_core.upstream.event_chunks import EventChunks
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
@@ -28,17 +28,18 @@ class OpenAIProvider:
 
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
         """One plain answer."""
-        body = encode_request(request, route.model, output_limit, self._quirks(route.model), stream=False)
-        response, key = await self._send(body, route)
-        try:
-            return decode_completion(await response.read(), key)
-        finally:
-            await response.close()
+        message, key = self._message(request, route, output_limit, stream=False)
+        answer = await self._upstream.ask(message)
+        if answer.status != 200:
+            raise fault(answer.status, answer.body, answer.retry_after, key)
+        return decode_completion(answer.body, key)
 
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """Starts a streamed answer: it was accepted when this returns."""
-        body = encode_request(request, route.model, output_limit, self._quirks(route.model), stream=True)
-        response, key = await self._send(body, route)
+        message, key = self._message(request, route, output_limit, stream=True)
+        response = await self._upstream.send(message)
+        if response.status != 200:
+            raise fault(response.status, await failure_body(response), response.retry_after, key)
         if not has_events(response.headers):
             await raise_without_events(response, lambda body: decode_completion(body, key))
         accepts = self._settings.missing_done == "accept"
@@ -48,22 +49,18 @@ class OpenAIProvider:
         """The published vocabulary of OpenAI's own models, or the configured one."""
         return vocabulary(self._settings, model)
 
-    def _quirks(self, model: str) -> Quirks:
-        """Looked up once for each model: the routes are configured, so these are few."""
-        found = self._known.get(model)
-        if found is None:
-            found = self._known[model] = self._settings.quirks(model)
-        return found
-
-    async def _send(self, body: bytes, route: Route) -> tuple[UpstreamResponse, str | None]:
-        """Sends it: the answer, and the key it was asked under. One other than a 200 is raised as the fault it is."""
+    def _message(
+        self, request: ChatRequest, route: Route, output_limit: int | None, *, stream: bool
+    ) -> tuple[UpstreamRequest, str | None]:
+        """What is sent, and the key it is asked under."""
+        model = route.model
+        # Looked up once for each model: the routes are configured, so these are few.
+        quirks = self._known.get(model)
+        if quirks is None:
+            quirks = self._known[model] = self._settings.quirks(model)
         sent, key = self._headers, self._api_key
         if self._fresh is not None:
             key = self._fresh()
             sent = with_key(sent, key)
-        response = await self._upstream.send(
-            UpstreamRequest(url=self._url, headers=sent, body=body, deadlines=route.deadlines)
-        )
-        if response.status == 200:
-            return response, key
-        raise fault(response.status, await failure_body(response), response.retry_after, key)
+        body = encode_request(request, model, output_limit, quirks, stream=stream)
+        return UpstreamRequest(self._url, sent, body, route.deadlines), key

@@ -1,5 +1,6 @@
 """What goes upstream: the client's body with the few fields that the gateway decides."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +12,6 @@ _encode = msgspec.json.Encoder().encode
 _FURTHER = ROUTED_FIELDS[1:]
 _LIMITS = ("max_completion_tokens", "max_tokens")
 _FOREIGN = frozenset(FOREIGN)
-_NAMED = tuple(f'"{name}":'.encode() for name in FOREIGN)
 """Anthropic's marks, and the notes that LiteLLM's SDK makes on an answer and sends back with it."""
 
 
@@ -40,7 +40,7 @@ def encode_request(
 
 def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
     """Every other field. Our own encoding has one way to write a role, so a look at its bytes tells what is in it."""
-    clean = quirks.foreign_fields == "strip" and any(name in request.rest for name in _NAMED)
+    clean = quirks.foreign_fields == "strip" and _is_foreign(request.body)
     rename = quirks.developer_role == "system" and b'"role":"developer"' in request.rest
     if not clean and not rename and (not quirks.omit or quirks.omit.isdisjoint(request.body)):
         return request.rest
@@ -54,6 +54,26 @@ def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
         if isinstance(fields.get("tools"), list):
             fields["tools"] = [_cleaned(tool) for tool in fields["tools"]]
     return _encode(fields)
+
+
+def _is_foreign(body: Mapping[str, Any]) -> bool:
+    """Whether anything in it has to be cleaned."""
+    if "cache_control" in body:
+        return True
+    tools = body.get("tools")
+    return any(map(_is_marked, body["messages"])) or (isinstance(tools, list) and any(map(_is_marked, tools)))
+
+
+def _is_marked(holder: dict[str, Any]) -> bool:
+    """Whether `_cleaned` would leave something out."""
+    if not _FOREIGN.isdisjoint(holder):
+        return True
+    for group in ("content", "tool_calls"):
+        inner = holder.get(group)
+        if type(inner) is list and any(map(_is_marked, inner)):
+            return True
+    function = holder.get("function")
+    return type(function) is dict and not _FOREIGN.isdisjoint(function)
 
 
 def _as_system(message: dict[str, Any]) -> dict[str, Any]:

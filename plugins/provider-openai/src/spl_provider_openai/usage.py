@@ -20,45 +20,61 @@ class _OutputDetails(Struct):
     reasoning_tokens: Count | None = None
 
 
-class _Report(Struct):
+_ABSENT = Raw(b"")
+
+
+class Report(Struct, forbid_unknown_fields=True):
     """A report as OpenAI writes it."""
 
     prompt_tokens: Count
     completion_tokens: Count
     total_tokens: Count
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
-    prompt_cache_hit_tokens: None = None
+    prompt_tokens_details: Raw = _ABSENT
+    completion_tokens_details: Raw = _ABSENT
 
 
-_NO_PROMPT = _PromptDetails()
-_NO_OUTPUT = _OutputDetails()
-_ordinary = msgspec.json.Decoder(_Report).decode
+Counted = tuple[Usage | None, dict[str, Raw] | None]
+"""What is believed of a report, and its fields to pass on, which are all but the three counts; (None, None) where it is missing or cannot be meant."""
+
+_report = msgspec.json.Decoder(Report).decode
+_prompt_details = msgspec.json.Decoder(_PromptDetails | None).decode
+_output_details = msgspec.json.Decoder(_OutputDetails | None).decode
 _any = msgspec.json.Decoder().decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_NO_PROMPT = _PromptDetails()
+_NO_OUTPUT = _OutputDetails()
 _NONE = (None, None)
 
 
-def usage_of(raw: Raw | None) -> tuple[Usage | None, dict[str, Raw] | None]:
-    """The report with the fields to pass on; (None, None) where it is missing or cannot be meant."""
+def usage_of(raw: Raw | None) -> Counted:
+    """What a server reports."""
     if raw is None:
         return _NONE
     try:
-        report = _ordinary(raw)
+        return usage_in(_report(raw)) or of_any_report(raw)
     except msgspec.ValidationError:
         return of_any_report(raw)
-    counted = report.prompt_tokens + report.completion_tokens
-    prompt, output = report.prompt_tokens_details or _NO_PROMPT, report.completion_tokens_details or _NO_OUTPUT
+
+
+def usage_in(report: Report) -> Counted | None:
+    """The same of a report as OpenAI writes it. None, or a ValidationError: it has to be looked at more closely."""
+    asked, answered = report.prompt_tokens, report.completion_tokens
+    prompt, output = _NO_PROMPT, _NO_OUTPUT
+    details: dict[str, Raw] = {}
+    if (given := report.prompt_tokens_details) is not _ABSENT:
+        details["prompt_tokens_details"] = given
+        prompt = _prompt_details(given) or prompt
+    if (given := report.completion_tokens_details) is not _ABSENT:
+        details["completion_tokens_details"] = given
+        output = _output_details(given) or output
     cached, written, reasoning = prompt.cached_tokens or 0, prompt.cache_write_tokens or 0, output.reasoning_tokens or 0
     # Its own sum says that nothing is counted beside the others, and no part is more than the whole.
-    if not 0 < counted == report.total_tokens or cached + written > report.prompt_tokens:
-        return of_any_report(raw)
-    if reasoning > report.completion_tokens:
-        return of_any_report(raw)
-    return Usage(report.prompt_tokens, report.completion_tokens, cached, written, reasoning), _fields(raw)
+    if not 0 < asked + answered == report.total_tokens or cached + written > asked or reasoning > answered:
+        return None
+    return Usage(asked, answered, cached, written, reasoning), details
 
 
-def of_any_report(raw: Raw) -> tuple[Usage | None, dict[str, Raw] | None]:
+def of_any_report(raw: Raw) -> Counted:
     """The same, whatever the server wrote."""
     report = _any(raw)
     if not isinstance(report, dict):
@@ -84,7 +100,15 @@ def of_any_report(raw: Raw) -> tuple[Usage | None, dict[str, Raw] | None]:
     )
     # Details that the server gave in a place of its own are written anew, in OpenAI's.
     moved = cached > 0 and "cached_tokens" not in prompt
-    return usage, None if strange or moved else _fields(raw)
+    return usage, None if strange or moved else _others(raw)
+
+
+def _others(raw: Raw) -> dict[str, Raw]:
+    """What is passed on as it is: the counts are always written anew."""
+    fields = _fields(raw)
+    for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+        fields.pop(name, None)
+    return fields
 
 
 def _apart(reasoning: Any, report: dict[str, Any], counted: int) -> int:
