@@ -34,7 +34,8 @@ class Report(Struct, forbid_unknown_fields=True):
 
 
 Counted = tuple[Usage | None, dict[str, Raw] | None]
-"""What is believed of a report, and its fields to pass on, which are all but the three counts; (None, None) where it is missing or cannot be meant."""
+"""What is believed of a report, and its fields to pass on, all but the three counts; (None, None) where it is missing or
+cannot be meant."""
 
 _report = msgspec.json.Decoder(Report).decode
 _prompt_details = msgspec.json.Decoder(_PromptDetails | None).decode
