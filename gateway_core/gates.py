@@ -4,6 +4,7 @@ Read it top to bottom: `identify` is everything up to a call that is known and w
 its hold.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -24,6 +25,9 @@ from gateway_core.usage import UsageCounter
 from gateway_core.wire.chat import decode_request
 
 ENDPOINT = "/v1/chat/completions"
+
+LARGE = 128 * 1024
+"""Bytes of a body that is decoded and checked in a thread."""
 
 _UNREAD = ChatRequest(model="", body={}, size=0)
 """What is known of a request whose body was not read: it names no model."""
@@ -85,10 +89,10 @@ class Gates:
             await self._look(self._call(client, caller, _UNREAD, now), client)
         try:
             body = await client.body()
-            request = decode_request(body, caller.account.id)
-            if self._managed:
-                refuse_unpriced(request)
-                request = of_one_tenant(request)
+            if len(body) <= LARGE:
+                request = self._request(body, caller.account.id)
+            else:  # it takes longer than other calls may wait
+                request = await asyncio.to_thread(self._request, body, caller.account.id)
             key = client.idempotency_key()
         except GatewayError:
             if not looked:
@@ -100,6 +104,13 @@ class Gates:
         if key is not None and not looked:
             await self._look(_unread(call), client)  # its answer may be one that is kept: that takes no place
         return call, body, key
+
+    def _request(self, body: bytes, account_id: str) -> ChatRequest:
+        request = decode_request(body, account_id)
+        if self._managed:
+            refuse_unpriced(request)
+            request = of_one_tenant(request)
+        return request
 
     def _call(self, client: Client, caller: Caller, request: ChatRequest, now: int) -> Call:
         return Call(

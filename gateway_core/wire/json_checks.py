@@ -11,7 +11,8 @@ MAX_DEPTH = 64
 """Objects and arrays inside each other, the body itself included."""
 
 MAX_NODES = 250_000
-"""Objects and arrays in all: more would hold up everybody else while they are decoded."""
+MAX_COMMAS = 1_000_000
+"""Objects and arrays in all, and what is divided by commas: a decoder lets nobody else run before it is done."""
 
 _NAMED_UP_TO = 1024 * 1024
 """Bytes of a body in which a repeated key is looked for, to name it: the look is slow."""
@@ -25,16 +26,22 @@ _ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*\\u003[aA]")
 
 
 def check_nodes(body: bytes) -> None:
-    """Raises InvalidRequest where there are too many objects and arrays in it, before they are made."""
-    if len(body) <= MAX_NODES or body.count(b"{") + body.count(b"[") <= MAX_NODES:
+    """Raises InvalidRequest where there is too much in it, before it is made."""
+    if len(body) > MAX_NODES:
+        _check_number(body, (b"{", b"["), MAX_NODES, "objects and arrays")
+        _check_number(body, (b",",), MAX_COMMAS, "fields and elements")
+
+
+def _check_number(body: bytes, marks: tuple[bytes, ...], most: int, what: str) -> None:
+    if sum(map(body.count, marks)) <= most:
         return
     # Text may be full of them, too: only now is it worth its time to look outside of it.
     outside = at = 0
     for text in chain(_STRING.finditer(body), (None,)):
         end = len(body) if text is None else text.start()
-        outside += body.count(b"{", at, end) + body.count(b"[", at, end)
-        if outside > MAX_NODES:
-            raise InvalidRequest(f"The request's JSON has more than {MAX_NODES} objects and arrays.")
+        outside += sum(body.count(mark, at, end) for mark in marks)
+        if outside > most:
+            raise InvalidRequest(f"The request's JSON has more than {most} {what}.")
         at = end if text is None else text.end()
 
 

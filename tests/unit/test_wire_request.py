@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway_core.errors import InvalidRequest
 from gateway_core.types import ROUTED_FIELDS
 from gateway_core.wire.chat import decode_request
-from gateway_core.wire.json_checks import MAX_DEPTH, MAX_NODES
+from gateway_core.wire.json_checks import MAX_COMMAS, MAX_DEPTH, MAX_NODES
 
 SPEC = json.loads((Path(__file__).parent / "data" / "openai_chat_request.json").read_text())
 USER = {"role": "user", "content": "hello"}
@@ -319,6 +319,11 @@ def test_a_repeated_key_in_a_large_body_is_found_too() -> None:
 def test_the_number_of_objects_has_a_bound() -> None:
     for many in (b"[" + b"[]," * MAX_NODES + b"[]]}", b"[" * MAX_NODES * 2, b'"a\\"[", "b", {}' + b"[{" * MAX_NODES):
         assert "objects and arrays" in refusal(body(x=None)[:-5] + many).message
+
+
+def test_the_number_of_values_has_a_bound() -> None:
+    assert "fields and elements" in refusal(body(x=None)[:-5] + b"[" + b"1," * (MAX_COMMAS + 2) + b"1]}").message
+    assert decode_request(body(messages=[{"role": "user", "content": ", and " * (MAX_COMMAS + 2)}])).media == 0
 
 
 def test_brackets_in_text_are_no_objects() -> None:

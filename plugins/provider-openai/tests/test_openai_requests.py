@@ -1,9 +1,11 @@
 """What reaches the server."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from spl_provider_openai import provider as provider_module
 from spl_provider_openai.provider import OpenAIProvider
 
 from gateway_core.testing.openai_fixture import UpstreamHandle
@@ -89,3 +91,19 @@ async def test_K1_organization_and_project_are_headers(make: Make, openai_upstre
     await ask(make(organization="org-1", project="proj-1"), chat())
     headers = openai_upstream.log()[-1]["headers"]
     assert (headers["openai-organization"], headers["openai-project"]) == ("org-1", "proj-1")
+
+
+@pytest.mark.parametrize(("size", "apart"), [(10, False), (200_000, True)])
+async def test_a_large_request_is_written_in_a_thread(
+    provider: OpenAIProvider, monkeypatch: pytest.MonkeyPatch, size: int, apart: bool
+) -> None:
+    threads: list[threading.Thread] = []
+    encode = provider_module.encode_request
+
+    def noting(*arguments: Any, **named: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return encode(*arguments, **named)
+
+    monkeypatch.setattr(provider_module, "encode_request", noting)
+    await ask(provider, chat(messages=[{"role": "user", "content": "x" * size}]))
+    assert [thread is not threading.main_thread() for thread in threads] == [apart]

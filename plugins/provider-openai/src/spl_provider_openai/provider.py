@@ -1,5 +1,7 @@
 """The provider: one HTTP request a call, plain or streamed."""
 
+import asyncio
+
 from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest
 from gateway_core.types import ChatRequest, Completion, Route
 from gateway_core.upstream.event_chunks import EventChunks
@@ -10,6 +12,9 @@ from spl_provider_openai.quirks import Quirks
 from spl_provider_openai.reader import Reader
 from spl_provider_openai.request import encode_request
 from spl_provider_openai.settings import OpenAISettings, endpoint, headers, vocabulary, with_key
+
+_LARGE = 128 * 1024
+"""Bytes of a request that is looked through in a thread: it takes longer than other calls may wait."""
 
 
 class OpenAIProvider:
@@ -28,7 +33,7 @@ class OpenAIProvider:
 
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
         """One plain answer."""
-        message, key = self._message(request, route, output_limit, stream=False)
+        message, key = await self._message(request, route, output_limit, stream=False)
         answer = await self._upstream.ask(message)
         if answer.status != 200:
             raise fault(answer.status, answer.body, answer.retry_after, key)
@@ -36,7 +41,7 @@ class OpenAIProvider:
 
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """Starts a streamed answer: it was accepted when this returns."""
-        message, key = self._message(request, route, output_limit, stream=True)
+        message, key = await self._message(request, route, output_limit, stream=True)
         response = await self._upstream.send(message)
         if response.status != 200:
             raise fault(response.status, await failure_body(response), response.retry_after, key)
@@ -49,7 +54,7 @@ class OpenAIProvider:
         """The published vocabulary of OpenAI's own models, or the configured one."""
         return vocabulary(self._settings, model)
 
-    def _message(
+    async def _message(
         self, request: ChatRequest, route: Route, output_limit: int | None, *, stream: bool
     ) -> tuple[UpstreamRequest, str | None]:
         """What is sent, and the key it is asked under."""
@@ -62,5 +67,8 @@ class OpenAIProvider:
         if self._fresh is not None:
             key = self._fresh()
             sent = with_key(sent, key)
-        body = encode_request(request, model, output_limit, quirks, stream=stream)
+        if request.size <= _LARGE:
+            body = encode_request(request, model, output_limit, quirks, stream=stream)
+        else:
+            body = await asyncio.to_thread(encode_request, request, model, output_limit, quirks, stream=stream)
         return UpstreamRequest(self._url, sent, body, route.deadlines), key

@@ -34,7 +34,7 @@ class Report(Struct, forbid_unknown_fields=True):
 
 
 Counted = tuple[Usage | None, dict[str, Raw] | None]
-"""What is believed of a report, and its fields to pass on, all but the three counts; (None, None) where it is missing or
+"""What is believed of a report, and its fields to pass on, all but the three counts; (None, None): it is missing or
 cannot be meant."""
 
 _report = msgspec.json.Decoder(Report).decode
