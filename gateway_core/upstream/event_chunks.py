@@ -60,14 +60,13 @@ class RunReader:
         batch: list[Chunk | Run] = []
         at = singly = 0  # up to `singly` one by one, since these cannot be read as one run
         while at < len(events) and not self.finished:
-            if self.alike is not None and at >= singly:
-                tokens = self.alike.tokens(events, at)
-                run = self.run(tokens) if tokens else None
+            if at >= singly:
+                run, many = self.run_from(events, at)
                 if run is not None:
                     batch.append(run)
-                    at += len(tokens)
+                    at += many
                     continue
-                singly = at + len(tokens)
+                singly = at + many
             try:
                 if events[at]:
                     self.add(events[at], batch)
@@ -75,6 +74,14 @@ class RunReader:
                 return batch, met
             at += 1
         return batch, None
+
+    def run_from(self, events: Sequence[bytes], at: int) -> tuple[Run | None, int]:
+        """The events from that place on that are alike, as one run; None where they must be read one by one.
+
+        And how many they are.
+        """
+        tokens = self.alike.tokens(events, at) if self.alike is not None else ()
+        return (self.run(tokens) if tokens else None), len(tokens)
 
     def run(self, tokens: Sequence[bytes]) -> Run | None:
         """The events with these tokens, which are `alike`; None where they must be read one by one."""

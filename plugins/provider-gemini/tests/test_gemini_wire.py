@@ -21,7 +21,7 @@ from gateway_core.ports import MediaFile
 from gateway_core.testing.gemini_fixture import GeminiHandle
 from gateway_core.testing.provider_parts import PlainMemory, TableMedia
 from gateway_core.testing.provider_suite import WEATHER, ask, chat, choices_of
-from gateway_core.types import Route
+from gateway_core.types import Route, events_of
 
 MODEL = "gemini-3.8-flash"
 ROUTE = Route("mine", MODEL)
@@ -195,7 +195,9 @@ async def test_R6_signatures_are_kept_before_a_client_can_read_the_ids(
     seen = 0
     async for batch in await provider.stream(chat(stream=True, tools=[WEATHER]), ROUTE, None):
         if any(
-            "extra_content" in call for one in choices_of(list(batch)) for call in one["delta"].get("tool_calls", ())
+            "extra_content" in call
+            for one in choices_of(events_of(batch))
+            for call in one["delta"].get("tool_calls", ())
         ):
             seen += 1
             assert memory.kept == 1

@@ -74,26 +74,36 @@ decode_answer = msgspec.json.Decoder(Answer).decode
 _NO_ARGUMENTS = (b"null", b"")
 
 
+def text_part(candidate: Candidate) -> Part | None:
+    """The one part of a piece of an answer that is a text and nothing else, its end least of all."""
+    content = candidate.content
+    parts = content.parts if content is not None else None
+    if not parts or len(parts) > 1 or candidate.finish_reason is not None or candidate.logprobs_result is not None:
+        return None
+    part = parts[0]
+    plain = part.text and not part.thought and part.thought_signature is None and part.function_call is None
+    return part if plain else None
+
+
 def usage_of(counts: UsageMetadata) -> Usage | None:
     """The counts in OpenAI's classes; None where they cannot be meant.
 
     The prompt's count has what was cached in it; what tools read, and what was thought, come on top.
     """
-    prompt = counts.prompt_token_count
-    spoken = counts.candidates_token_count or 0
-    thought = counts.thoughts_token_count or 0
-    cached = counts.cached_content_token_count or 0
-    read = counts.tool_use_prompt_token_count or 0
-    if not (is_count(prompt) and is_count(spoken) and is_count(thought) and is_count(read)):
+    prompt, spoken = counts.prompt_token_count, counts.candidates_token_count or 0
+    thought, read = counts.thoughts_token_count or 0, counts.tool_use_prompt_token_count or 0
+    if not is_count(prompt) or not is_count(spoken):
         return None
-    if not is_count(cached):
-        return Usage(input=prompt + read, output=spoken + thought, reasoning=thought, estimated=True)
+    if (thought and not is_count(thought)) or (read and not is_count(read)):
+        return None
+    cached = counts.cached_content_token_count or 0
+    believed = not cached or is_count(cached)
     return Usage(
         input=prompt + read,
         output=spoken + thought,
-        cached=min(cached, prompt),
+        cached=min(cached, prompt) if cached and believed else 0,
         reasoning=thought,
-        estimated=cached > prompt,
+        estimated=not believed or cached > prompt,
     )
 
 

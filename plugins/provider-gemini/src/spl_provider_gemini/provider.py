@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
-from gateway_core.types import ChatRequest, Chunk, Completion, Route
+from gateway_core.types import ChatRequest, Chunk, Completion, Route, Run
 from gateway_core.upstream.event_chunks import EventChunks, EventReader
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
 from spl_provider_gemini.completion import decode_completion
@@ -121,6 +121,10 @@ class _Reader(EventReader):
         self._memory = memory
         self._account_id = account_id
         self._model = model
+
+    def run_from(self, events: Sequence[bytes], at: int) -> tuple[Run | None, int]:
+        """Those that are alike, their counts aside."""
+        return self._decoder.run(events, at)
 
     def keeps(self) -> bool:
         """A call was signed, and a later one must say it again."""

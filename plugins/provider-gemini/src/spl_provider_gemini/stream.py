@@ -1,18 +1,21 @@
-"""A stream's events as chunks: one decode and one encode each, and nothing is held back but the end.
+"""A stream's events as chunks: one decode and one encode each, or one for a run of those that are alike. Nothing is
+held back but the end.
 
 The API may say STOP in an event that is not the last one, so that the finish reasons are given when the stream ends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
 
 from gateway_core.errors import Unavailable
-from gateway_core.types import Chunk, Usage
+from gateway_core.types import Chunk, Run, Usage
 from gateway_core.upstream.event_chunks import UNFINISHED
 from gateway_core.wire.untrusted import NONSENSE
+from spl_provider_gemini.alike import Alike, alike_to
 from spl_provider_gemini.answer import (
+    Answer,
     Candidate,
     arguments_of,
     call_id,
@@ -20,6 +23,7 @@ from spl_provider_gemini.answer import (
     finish_of,
     logprobs_of,
     signed,
+    text_part,
     usage_of,
 )
 from spl_provider_gemini.completion import blocked
@@ -28,6 +32,9 @@ from spl_provider_gemini.given import Json
 
 _DONE = b"[DONE]"
 """What servers that stand before the API may end a stream with: Google itself does not."""
+
+_TRIES = 3
+"""How often a stream's events may turn out to be unlike each other."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -52,6 +59,9 @@ class StreamDecoder:
         self._blocked = False
         #: Counted before anything was said.
         self._early: Usage | None = None
+        #: What most of its events are like, and how often that may still be looked for.
+        self._alike: Alike | None = None
+        self._tries = _TRIES
         self.signatures: dict[str, bytes] = {}
 
     def decode(self, data: bytes) -> Chunk | None:
@@ -74,12 +84,21 @@ class StreamDecoder:
             return None
         if self._early is not None:
             usage, self._early = usage or self._early, None
+        first = event.candidates[0]
+        if len(event.candidates) == 1 and (part := text_part(first)) is not None and part.text:
+            # what nearly every event of a stream is
+            self._look_for_alike(data, event, first.index or 0)
+            return Chunk(self._said(first.index or 0, part.text), (part.text,), usage=usage)
         texts: list[str] = []
-        if len(event.candidates) == 1:
-            pieces = self._candidate(event.candidates[0], texts)
-        else:
-            pieces = b",".join(piece for one in event.candidates if (piece := self._candidate(one, texts)))
-        return Chunk(choices=Raw(b"[" + pieces + b"]"), texts=tuple(texts), usage=usage)
+        pieces = b",".join(piece for one in event.candidates if (piece := self._candidate(one, texts)))
+        return Chunk(choices=Raw(b"[%b]" % pieces), texts=tuple(texts), usage=usage)
+
+    def run(self, events: Sequence[bytes], at: int) -> tuple[Run | None, int]:
+        """The events from that place on that are alike, as one run; None where they must be read one by one.
+
+        And how many they are.
+        """
+        return (None, 0) if self._alike is None else self._alike.run(events, at)
 
     def finish(self) -> list[Chunk]:
         """The stream is over: each answer's end. Raises Unavailable where one has none."""
@@ -93,27 +112,31 @@ class StreamDecoder:
             for index, choice in self._choices.items()
         ]
 
+    def _look_for_alike(self, data: bytes, event: Answer, index: int) -> None:
+        if self._tries and (self._alike is None or not self._alike.fits(data)):
+            self._tries -= 1
+            self._alike = alike_to(data, event, index)
+
+    def _said(self, index: int, text: str) -> Raw:
+        """The choices of an event that is a text of one answer."""
+        role = b""
+        if index not in self._choices:
+            self._choices[index] = _Choice()
+            role = b'"role":"assistant",'
+        return Raw(b'[{"index":%d,"delta":{%b"content":%b},"finish_reason":null}]' % (index, role, _encode(text)))
+
     def _candidate(self, candidate: Candidate, texts: list[str]) -> bytes:
         """What one answer gains by the event, as a choice; b"" for nothing."""
         index = candidate.index or 0
         choice = self._choices.get(index)
-        role = b""
+        begins = choice is None
         if choice is None:
             choice = self._choices[index] = _Choice()
-            role = b'"role":"assistant",'
         if candidate.finish_reason is not None:
             choice.finish = candidate.finish_reason
-        parts = candidate.content.parts if candidate.content is not None else None
-        if parts and len(parts) == 1 and candidate.logprobs_result is None:
-            part = parts[0]
-            text = part.text
-            if text and not part.thought and part.thought_signature is None and part.function_call is None:
-                # what nearly every event of a stream is
-                texts.append(text)
-                return b'{"index":%d,"delta":{%b"content":%b},"finish_reason":null}' % (index, role, _encode(text))
         delta = self._delta(candidate, choice, texts)
         logprobs = logprobs_of(candidate.logprobs_result)
-        if role:
+        if begins:
             delta = {"role": "assistant", **delta}
             delta.setdefault("content", None if "tool_calls" in delta else "")
         if not delta and logprobs is None:
