@@ -4,8 +4,6 @@ So a bearer that was seen a moment ago is one look-up, and no hook is asked. It 
 when the bearer ends, and after any change to an account, a key or an instance.
 """
 
-import hashlib
-
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import AccountSuspended, InsufficientScope, InvalidBearer
 from gateway_core.store_ports import Store
@@ -39,14 +37,13 @@ class Callers:
         self._dispatch = dispatch
         self._store = store
         self._keeps = "authenticate" in dispatch.lasting
-        #: By the bearer's hash, so that a dump of this memory holds no bearer.
         self._kept: dict[bytes, Caller] = {}
 
     def known(self, credentials: Credentials, now: int) -> Caller | None:
         """Whoever was found before, and is that still; None: ask `find`."""
         if credentials.bearer is None:
             return None
-        caller = self._kept.get(hashlib.sha256(credentials.bearer.encode()).digest())
+        caller = self._kept.get(credentials.slot)
         if caller is None or not caller.since <= now < caller.until:
             return None
         store = self._store
@@ -69,7 +66,7 @@ class Callers:
             raise AccountSuspended("This account is suspended; ask its operator.")
         caller = Caller(principal, account, generations, now)
         if self._keeps and credentials.bearer is not None:
-            slot = hashlib.sha256(credentials.bearer.encode()).digest()
+            slot = credentials.slot
             if self._kept.pop(slot, None) is None and len(self._kept) >= _MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
             self._kept[slot] = caller

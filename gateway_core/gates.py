@@ -29,6 +29,8 @@ ENDPOINT = "/v1/chat/completions"
 LARGE = 128 * 1024
 """Bytes of a body that is decoded and checked in a thread."""
 
+_DAY_MS = 86_400_000
+
 _UNREAD = ChatRequest(model="", body={}, size=0)
 """What is known of a request whose body was not read: it names no model."""
 
@@ -71,6 +73,8 @@ class Gates:
         self._losses = losses
         self._clock = clock
         self._managed = managed
+        #: The UTC day of the last call, and its month.
+        self._day, self._month = -1, ""
 
     # ------------------------------------------------------------ who are you, and what do you ask
 
@@ -113,6 +117,8 @@ class Gates:
         return request
 
     def _call(self, client: Client, caller: Caller, request: ChatRequest, now: int) -> Call:
+        if now // _DAY_MS != self._day:
+            self._day, self._month = now // _DAY_MS, month_of(now)
         return Call(
             id=client.request_id,
             principal=caller.principal,
@@ -120,7 +126,7 @@ class Gates:
             request=request,
             endpoint=ENDPOINT,
             started_at=now,
-            month=month_of(now),
+            month=self._month,
             address=client.credentials.address,
         )
 

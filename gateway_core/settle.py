@@ -176,26 +176,29 @@ class Settler:
         """What is charged and owed for a call that ended like this."""
         now = self._clock.now_ms()
         delivered = cost(end.usage, hold.rates)
-        produced = delivered if end.generated is end.usage else cost(end.generated, hold.rates)
         charge = min(delivered.charge, hold.amount)
-        # What the provider charges for what nobody received, and what a cap keeps us from charging, is ours to bear.
-        loss = max(0, produced.owed - delivered.owed) + (delivered.charge - charge)
+        # What a cap keeps us from charging, and what the provider charges for what nobody received, is ours to bear.
+        owed, loss = delivered.owed, delivered.charge - charge
+        if end.generated is not end.usage:
+            produced = cost(end.generated, hold.rates)
+            owed = max(produced.owed, owed)
+            loss += max(0, produced.owed - delivered.owed)
         route = end.route
         return Settlement(
             hold=hold,
             usage=end.usage,
             generated=end.generated,
-            charge=Units(charge),
+            charge=charge,
             # Bounded: a provider's count may be absurd, and its row must fit all the same.
-            owed=Units(min(max(produced.owed, delivered.owed), MAX_AMOUNT)),
-            loss=Units(min(loss, MAX_AMOUNT)),
+            owed=owed if owed <= MAX_AMOUNT else Units(MAX_AMOUNT),
+            loss=Units(min(loss, MAX_AMOUNT)) if loss else _NOTHING,
             outcome=end.outcome,
             stream_state=end.stream_state,
             error_code=end.error_code,
             acknowledged_bytes=end.acknowledged_bytes,
             provider=route.provider if route else "",
             upstream_model=route.model if route else "",
-            latency_ms=max(0, now - hold.started_at),
+            latency_ms=now - hold.started_at if now > hold.started_at else 0,
             ttft_ms=end.ttft_ms,
             served_at=now,
             billed_by="upstream" if hold.rates == BILLED_UPSTREAM else "gateway",

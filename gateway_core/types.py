@@ -3,7 +3,9 @@
 Amounts are `Units` (1e-12 USD), instants are milliseconds since the epoch (UTC), durations say their unit.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -36,12 +38,17 @@ ROUTED_FIELDS = ("model", "stream", "stream_options", "max_tokens", "max_complet
 """The request's fields that the gateway may change on the way to an OpenAI-compatible upstream."""
 
 
-class Credentials(msgspec.Struct, frozen=True):
+class Credentials(msgspec.Struct, frozen=True, dict=True):
     """What a caller showed. `bearer` is the Authorization header's token (None: no header at all),
     `address` the client's, after trusted proxies."""
 
     bearer: str | None
     address: str
+
+    @cached_property
+    def slot(self) -> bytes:
+        """What the bearer is remembered under: hashed, so that a dump of that memory holds no bearer."""
+        return hashlib.sha256((self.bearer or "").encode()).digest()
 
 
 class Principal(msgspec.Struct, frozen=True):

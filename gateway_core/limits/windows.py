@@ -65,20 +65,19 @@ class Windows:
         """Takes from every window or, raising RateLimited, from none."""
         if not windows:
             return _NOTHING
-        tokens = max(0, tokens)
-        now = self.now()
+        now = int(self._clock.monotonic() * 1e6 + 0.5)  # as in `now`
         if self._forgotten or now >= self._next_generation:
             self._forget(now)
         asked: list[tuple[Window, Counter, int]] = []
         for window in windows:
-            amount = 1 if window.unit == "requests" else tokens
+            amount = 1 if window.unit == "requests" else max(0, tokens)
             name = (window.key, window.unit, window.seconds)
             counter: Counter | None = None if window.day else self._young.get(name)
             if counter is None:
                 counter = self._counter(window, now)
             # A full window admits nothing, not even a call that reserves no tokens.
             if counter.used(now) + (amount or 1) > window.limit:
-                raise self._refusal(windows, tokens, now)
+                raise self._refusal(windows, max(0, tokens), now)
             asked.append((window, counter, amount))
         entries: list[_Entry] = []
         states: list[LimitState] = []
@@ -96,7 +95,8 @@ class Windows:
         if not isinstance(taken, Taken) or not taken.open:
             return
         taken.open = False
-        tokens = max(0, tokens)
+        if tokens < 0:
+            tokens = 0
         for window, counter, bucket, amount in taken.entries:
             if window.unit != "tokens" or tokens == amount:
                 continue

@@ -80,10 +80,16 @@ class Balances:
         bearer = self._entries.get(bearers) or self._entry(bearers)
         entries: tuple[Entry, ...] = (account, bearer)
         if hold.day_cap is not None:
-            entries = (account, bearer, self._entry(_day(hold)))
-        capped = hold.account_cap is not None or hold.bearer_cap is not None or len(entries) > 2
-        if capped and checked and not _affords(hold, entries):
-            return None
+            day = self._entry(_day(hold))
+            entries = (account, bearer, day)
+            if checked and not _affords(hold.day_cap, day, amount, f"The {hold.tier} tier's daily budget", "today"):
+                return None
+        if checked:
+            if hold.bearer_cap is not None and not _affords(hold.bearer_cap, bearer, amount, "This key's own cap"):
+                return None
+            cap = hold.account_cap
+            if cap is not None and not _affords(cap, account, amount, "The account's monthly cap"):
+                return None
         for entry in entries:
             entry.held += amount
             entry.holds += 1
@@ -149,26 +155,13 @@ def _day(hold: Hold) -> Key:
     return (hold.account_id, hold.tier, day_of(hold.started_at))
 
 
-def _affords(hold: Hold, entries: tuple[Entry, ...]) -> bool:
-    """False where what is settled of a month that has a cap must be read first; raises QuotaExceeded."""
-    caps = (hold.account_cap, hold.bearer_cap, hold.day_cap)
-    for cap, entry in zip(caps, entries, strict=False):
-        if cap is not None and entry.settled is None:
-            return False
-    amount = hold.amount
-    if hold.day_cap is not None:
-        _check(hold.day_cap, entries[2], amount, f"The {hold.tier} tier's daily budget", "today")
-    if hold.bearer_cap is not None:
-        _check(hold.bearer_cap, entries[1], amount, "This key's own cap")
-    if hold.account_cap is not None:
-        _check(hold.account_cap, entries[0], amount, "The account's monthly cap")
-    return True
-
-
-def _check(cap: int, entry: Entry, amount: int, what: str, when: str = "this month") -> None:
-    if (entry.settled or 0) + entry.held + amount <= cap:
-        return
-    left = max(0, cap - (entry.settled or 0) - entry.held)
+def _affords(cap: int, entry: Entry, amount: int, what: str, when: str = "this month") -> bool:
+    """False where what is settled must be read first. Raises QuotaExceeded."""
+    if entry.settled is None:
+        return False
+    if entry.settled + entry.held + amount <= cap:
+        return True
+    left = max(0, cap - entry.settled - entry.held)
     raise QuotaExceeded(
         f"{what} would be passed: this call may cost up to {_shown(amount)} USD and {_shown(left)} USD of "
         f"{_shown(cap)} USD is left {when} (UTC), what open calls hold counted as spent."

@@ -3,7 +3,8 @@
 A commit begins when none runs and either the last one was a window ago or the rows that wait reach
 min(32, the recent peak of expected + waiting + committing), which decays by one a commit. So a lone call waits for
 nothing, and under load as many rows share a commit as are on their way. The window counts from the last one's end
-where all that is expected fits into one commit, else from its beginning.
+where all that is expected fits into one commit, else from its beginning; and from the first row that comes back, where
+that is no later than a window after the last one's end: else it would go alone, and the others behind it.
 """
 
 import asyncio
@@ -115,7 +116,11 @@ class Committer:
         self._riders: list[Op] = []
         self._committing = 0
         self._began = self._ended = float("-inf")
+        #: When the first row came after the last commit's end.
+        self._came = float("-inf")
         self._peak = 1
+        #: Rows at which another look is worth it: until then the timer or the commit that runs will see to it.
+        self._enough = 0
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = 0.0
         self._idle = asyncio.Event()
@@ -127,13 +132,11 @@ class Committer:
         self.expected = 0
         #: When the last commit landed, by the loop's clock.
         self.landed_at = float("-inf")
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        #: Seconds by the loop's clock; a new future of the loop.
+        self.time, self.future = loop.time, loop.create_future
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._thread.start()
-
-    def future(self) -> "asyncio.Future[Any]":
-        """A new future of the loop that this committer belongs to."""
-        return self._loop.create_future()
 
     def submit(self, op: Op) -> None:
         """Puts the op into the next commit."""
@@ -141,7 +144,7 @@ class Committer:
             op.failed(self._refusal())
             return
         self._waiting.append(op)
-        if not self._committing:
+        if len(self._waiting) >= self._enough:
             self._maybe_begin()
 
     def defer(self, op: Op) -> None:
@@ -149,7 +152,7 @@ class Committer:
         if not self.healthy:
             op.failed(self._refusal())
             return
-        self._deferred[op] = due = self._loop.time() + DEFERRED
+        self._deferred[op] = due = self.time() + DEFERRED
         if self._timer is None:
             self._arm(due)
 
@@ -157,7 +160,7 @@ class Committer:
         """Makes a deferred op wait no longer."""
         if self._deferred.pop(op, None) is not None:
             self._waiting.append(op)
-            if not self._committing:
+            if len(self._waiting) >= self._enough:
                 self._maybe_begin()
 
     def withdraw(self, op: Op) -> bool:
@@ -209,14 +212,19 @@ class Committer:
         load = self.expected + waiting
         if load > self._peak:
             self._peak = load
-        now = self._loop.time()
+        now = self.time()
         # Where one commit holds all that is expected, those whom the last one has let go come back in the next.
         since = self._ended if self._peak <= MOST_AWAITED else self._began
         if waiting:
-            if due or waiting >= self._peak or waiting >= MOST_AWAITED or now - since >= self._window:
+            if self._came < self._ended:
+                self._came = now
+            ripe = max(since, min(self._came, self._ended + self._window)) + self._window
+            enough = min(MOST_AWAITED, self._peak)
+            if due or waiting >= enough or now >= ripe:
                 self._begin(now)
             else:
-                self._arm(since + self._window)
+                self._enough = enough
+                self._arm(ripe)
         elif self._deferred:
             ripens = next(iter(self._deferred.values()))
             if ripens <= now:
@@ -225,6 +233,7 @@ class Committer:
                 self._arm(ripens)
 
     def _begin(self, now: float) -> None:
+        self._enough = 1 << 62
         batch, self._waiting = self._waiting, []
         ripe = []
         for op, due in self._deferred.items():
@@ -254,15 +263,15 @@ class Committer:
         self._timer = self._loop.call_at(when, self._fired)
 
     def _fired(self) -> None:
-        self._timer = None
+        self._timer, self._enough = None, 0
         self._maybe_begin()
 
     def _landed(self, batch: list[Op], outcome: Outcome) -> None:
         load = self.expected + len(self._waiting) + self._committing
         if load > self._peak:
             self._peak = load
-        self._committing = 0
-        self._ended = self._loop.time()
+        self._committing = self._enough = 0
+        self._ended = self.time()
         retried = outcome.retried
         for op, result in zip(batch, outcome.results, strict=True):
             if isinstance(result, Exception):
@@ -290,7 +299,7 @@ class Committer:
     def _send_probe(self) -> None:
         if not self._closed and not self._committing:
             self._waiting = [self._probe()]
-            self._begin(self._loop.time())
+            self._begin(self.time())
 
     def _fail_waiting(self) -> None:
         stranded = [*self._waiting, *self._deferred]

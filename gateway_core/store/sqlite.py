@@ -125,9 +125,7 @@ class SqliteStore:
     def fresh(self) -> bool:
         """Whether a commit landed a moment ago, and none has failed since."""
         committer = self._committer
-        if committer is None or not committer.healthy:
-            return False
-        return asyncio.get_running_loop().time() - committer.landed_at < _FRESH_SECONDS
+        return committer is not None and committer.healthy and committer.time() - committer.landed_at < _FRESH_SECONDS
 
     async def ready(self) -> bool:
         """Whether a commit would be acknowledged now; where none landed lately, one is made."""

@@ -176,6 +176,22 @@ async def test_those_whom_a_commit_has_let_go_share_the_next_however_long_it_too
     assert books.committed[-1] == ["d", "e", "f"]
 
 
+@pytest.mark.parametrize(("windows_later", "alone"), [(1.2, False), (2.5, True)])
+async def test_the_first_row_that_comes_back_waits_for_its_fellows_where_it_comes_soon(
+    books: ListBooks, made: Callable[..., Committer], windows_later: float, alone: bool
+) -> None:
+    window = 0.3
+    committer = made(window * 1000)
+    committer.expected = 3
+    await submitted(committer, "a")[0]
+    await asyncio.sleep(window * windows_later)
+    again = submitted(committer, "d")
+    await asyncio.sleep(0)
+    again += submitted(committer, "e", "f")
+    await asyncio.gather(*again)
+    assert books.committed[1:] == ([["d"], ["e", "f"]] if alone else [["d", "e", "f"]])
+
+
 async def test_a_deferred_row_goes_by_itself_after_a_while(books: ListBooks, made: Callable[..., Committer]) -> None:
     committer = made()
     op = NameOp("open")
@@ -207,6 +223,21 @@ async def test_a_row_is_withdrawn_until_it_is_in_a_batch(books: ListBooks, made:
     books.gate.set()
     await committer.drain()
     assert books.committed == [["a"]]
+
+
+async def test_a_row_is_looked_at_though_those_that_it_was_to_wait_for_were_taken_back(
+    books: ListBooks, made: Callable[..., Committer]
+) -> None:
+    committer = made()
+    await submitted(committer, "warm")[0]
+    committer.expected = 3
+    gone = NameOp("gone")
+    committer.submit(gone)
+    assert committer.withdraw(gone)
+    await asyncio.sleep(10 * SHORT_MS / 1000)  # whatever was to be looked at by then was
+    committer.expected = 0
+    assert await submitted(committer, "a")[0] == "a"
+    assert books.committed == [["warm"], ["a"]]
 
 
 async def test_a_rider_causes_no_commit(books: ListBooks, made: Callable[..., Committer]) -> None:
