@@ -82,7 +82,7 @@ class AnthropicProvider:
         reply, response = await self._ask(request, route, limit, stream=True)
         if not has_events(response.headers):
             await raise_without_events(response, lambda body: decode_answer(body, reply))
-        return EventChunks(response, _Reader(StreamDecoder(reply, index), self._parts.memory, request.account_id))
+        return EventChunks(response, Reader(StreamDecoder(reply, index), self._parts.memory, request.account_id))
 
     # ------------------------------------------------------------ one request
 
@@ -144,7 +144,7 @@ async def _close(stream: Chunks) -> None:
     await stream.aclose()
 
 
-class _Reader(RunReader):
+class Reader(RunReader):
     """`event_chunks.Reader` of Anthropic's events."""
 
     __slots__ = ("_account_id", "_decoder", "_memory")
@@ -161,7 +161,11 @@ class _Reader(RunReader):
         chunk = decoder.decode(data)
         if chunk is not None:
             batch.append(chunk)
-        self.finished = decoder.finished
+        self.alike, self.finished = decoder.alike, decoder.finished
+
+    def run(self, tokens: Sequence[bytes]) -> Run | None:
+        """The events with these tokens, which are `alike`; None where they must be decoded one by one."""
+        return self._decoder.run(tokens)
 
     def keeps(self) -> bool:
         """Thinking has ended that a later call must say again."""

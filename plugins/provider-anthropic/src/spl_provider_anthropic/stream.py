@@ -1,11 +1,14 @@
 """A streamed answer: each event decoded once, and written at once as OpenAI's delta."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from gateway_core.errors import Unavailable
-from gateway_core.types import Chunk, Usage
+from gateway_core.types import Chunk, Run, Shape, Usage
+from gateway_core.upstream.alike import Alike, said
 from gateway_core.wire.untrusted import NONSENSE, decoded
 from spl_provider_anthropic.answer import finish_reason, refusal_of, thinking_block
 from spl_provider_anthropic.faults import fault_inside
@@ -51,6 +54,11 @@ _KNOWN = frozenset({
     "message_stop", "error",
 })  # fmt: skip
 _KNOWN_DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "signature_delta"})
+_PROBE = "\u2028 other text"
+_PROBE_TOKEN = _encode(_PROBE)
+_TEXT_FIELDS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+_TEXTS = {kind: re.compile(rb'"%b":\s*("(?:[^"\\]|\\.)*")' % field.encode()) for kind, field in _TEXT_FIELDS.items()}
+_CLOSE = b',"logprobs":null,"finish_reason":null}]'
 
 
 class _Block:
@@ -76,7 +84,14 @@ class StreamDecoder:
     def __init__(self, reply: Reply, index: int = 0) -> None:
         self._reply = reply
         self._open = b'[{"index":%d,"delta":' % index
-        self._text_open = self._open + b'{"content":'
+        self._content_shape = self._shape(b'{"content":', b"}")
+        self._thinking_shape = self._shape(b'{"reasoning_content":', b"}")
+        #: What most events of the block that is open are like, once its first delta was looked at.
+        self.alike: Alike | None = None
+        self._looked = False
+        #: How the last text was written, and the thinking that it is a part of.
+        self._said_as = self._content_shape
+        self._thought: _Block | None = None
         self._counts = Counts()
         self._chars = 0
         self._started = False
@@ -101,15 +116,17 @@ class StreamDecoder:
             return None
         kind = event.type
         if kind == "content_block_delta":
-            delta = event.delta
-            if delta is None:
+            if event.delta is None:
                 raise Unavailable("sent a delta without its content")
-            if delta.type == "text_delta":
-                return self._text(delta.text)
-            return self._other_delta(event.index, delta)
+            chunk = self._delta(event.index, event.delta)
+            if chunk is not None and not self._looked:
+                self._looked, self.alike = True, _alike_to(data, event, self._said_as)
+            return chunk
         if kind == "content_block_start":
+            self._looked, self.alike = False, None
             return self._begin(event.index, event.content_block)
         if kind == "content_block_stop":
+            self._looked, self.alike = False, None
             return self._end(event.index)
         if kind == "message_start":
             return self._start(event.message)
@@ -122,15 +139,39 @@ class StreamDecoder:
             raise fault_inside(event.error)
         return None
 
+    def run(self, tokens: Sequence[bytes]) -> Run | None:
+        """The events with these tokens, which are `alike`; None where they must be decoded one by one."""
+        texts = said(tokens)
+        if texts is None or self.alike is None:
+            return None
+        self._chars += sum(map(len, texts))
+        if self._thought is not None:
+            self._thought.thinking += texts
+        return Run(self.alike.shape, list(map(_encode, texts)), texts, self._so_far())
+
     # ------------------------------------------------------------ chunks
+
+    def _shape(self, opening: bytes, closing: bytes) -> Shape:
+        return Shape(self._open + opening, closing + _CLOSE)
 
     def _chunk(self, delta: bytes, text: str = "") -> Chunk:
         self._chars += len(text)
         return Chunk(
-            choices=_Raw(b'%b%b,"logprobs":null,"finish_reason":null}]' % (self._open, delta)),
+            choices=_Raw(b"%b%b%b" % (self._open, delta, _CLOSE)),
             texts=(text,) if text else (),
             usage=self._so_far(),
         )
+
+    def _said(self, text: str, shape: Shape, thought: _Block | None = None) -> Chunk:
+        """One text and nothing else, as every delta is that says anything."""
+        self._said_as, self._thought = shape, thought
+        self._chars += len(text)
+        return Chunk(
+            choices=_Raw(b"%b%b%b" % (shape.before, _encode(text), shape.after)), texts=(text,), usage=self._so_far()
+        )
+
+    def _delta(self, index: int, delta: _Delta) -> Chunk | None:
+        return self._text(delta.text) if delta.type == "text_delta" else self._other_delta(index, delta)
 
     def _text(self, text: str | None) -> Chunk | None:
         if not text:
@@ -140,15 +181,7 @@ class StreamDecoder:
         if self._held is not None:
             self._held.append(text)
             return None
-        return self._content(text)
-
-    def _content(self, text: str) -> Chunk:
-        self._chars += len(text)
-        return Chunk(
-            choices=_Raw(b'%b%b},"logprobs":null,"finish_reason":null}]' % (self._text_open, _encode(text))),
-            texts=(text,),
-            usage=self._so_far(),
-        )
+        return self._said(text, self._content_shape)
 
     def _so_far(self) -> Usage | None:
         """The prompt as it was counted, and an estimate of the output: what a stream that is cut now is billed by."""
@@ -198,12 +231,12 @@ class StreamDecoder:
         if packed is not None:
             self.keep[call_id] = packed
         before = self._released()
-        said = b'"content":%b,' % _encode(before) if before else b""
+        content = b'"content":%b,' % _encode(before) if before else b""
         if self._reply.legacy:
-            return self._chunk(b'{%b"function_call":{"name":%b,"arguments":""}}' % (said, _encode(name)), before)
+            return self._chunk(b'{%b"function_call":{"name":%b,"arguments":""}}' % (content, _encode(name)), before)
         return self._chunk(
             b'{%b"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]}'
-            % (said, block.call, _encode(call_id), _encode(name)),
+            % (content, block.call, _encode(call_id), _encode(name)),
             before,
         )
 
@@ -231,18 +264,17 @@ class StreamDecoder:
             return None
         block.seen = True
         if block.call is None:
-            return self._content(piece) if block.answer else None
+            return self._said(piece, self._content_shape) if block.answer else None
         if self._reply.legacy:
-            return self._chunk(b'{"function_call":{"arguments":%b}}' % _encode(piece), piece)
-        return self._chunk(
-            b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (block.call, _encode(piece)), piece
-        )
+            return self._said(piece, self._shape(b'{"function_call":{"arguments":', b"}}"))
+        opening = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % block.call
+        return self._said(piece, self._shape(opening, b"}}]}"))
 
     def _thinking(self, block: _Block, text: Any) -> Chunk | None:
         if not isinstance(text, str) or not text:
             return None
         block.thinking.append(text)
-        return self._chunk(b'{"reasoning_content":%b}' % _encode(text), text)
+        return self._said(text, self._thinking_shape, block)
 
     def _end(self, index: int) -> Chunk | None:
         block = self._blocks.pop(index, None)
@@ -287,6 +319,22 @@ class StreamDecoder:
             finish=True,
             usage=usage,
         )
+
+
+def _alike_to(data: bytes, event: _Event, shape: Shape) -> Alike | None:
+    """What is alike to a delta that says one text; None where the text's place is not found for certain: another text
+    that is put there must be read as this delta with that text."""
+    delta = event.delta
+    found = _TEXTS[delta.type].search(data) if delta is not None else None
+    if delta is None or found is None or b"\n" in data or b"\r" in data:
+        return None
+    at, end = found.span(1)
+    try:
+        other = _decode(data[:at] + _PROBE_TOKEN + data[end:])
+    except NONSENSE:
+        return None
+    setattr(delta, _TEXT_FIELDS[delta.type], _PROBE)  # it has said what it had to
+    return Alike(data[:at], data[end:], shape) if other == event else None
 
 
 def _out_of_turn() -> Unavailable:
