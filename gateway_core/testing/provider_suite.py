@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from gateway_core.ports import Provider
-from gateway_core.types import ChatRequest, Chunk, Route, events_of
+from gateway_core.types import Batch, ChatRequest, Chunk, Route, events_of
 from gateway_core.wire.chat import decode_request
 
 VOCABULARIES = (None, "o200k_base", "cl100k_base")
@@ -51,9 +51,9 @@ async def ask(provider: Provider, request: ChatRequest, route: Route = ROUTE, li
     return await provider.complete(request, route, limit)
 
 
-def choices_of(chunks: list[Chunk]) -> list[dict[str, Any]]:
-    """Every choice of every chunk, in order."""
-    return [choice for chunk in chunks for choice in json.loads(bytes(chunk.choices))]
+def choices_of(batch: Batch) -> list[dict[str, Any]]:
+    """Every choice of every event, in order."""
+    return [choice for chunk in events_of(batch) for choice in json.loads(bytes(chunk.choices))]
 
 
 class ProviderSuite:

@@ -26,15 +26,12 @@ class SSEDecoder:
     def push(self, chunk: bytes) -> list[bytes]:
         """The data of every event that `chunk` completes."""
         if (
-            chunk.startswith(b"data: ")
+            chunk.startswith((b"data: ", b"event: "))
             and chunk.endswith((b"\n\n", b"\r\n\r\n"))
             and not (self._tail or self._data or self._after_cr or len(chunk) > self.limit)
         ):
-            end = b"\n\n" if chunk.endswith(b"\n\n") else b"\r\n\r\n"
-            whole = chunk[6 : -len(end)].split(end + b"data: ")
-            inside = b"".join(whole)
-            # one line each, and nothing but data: nearly every read is so
-            if _LF not in inside and _CR not in inside:
+            whole = _unnamed(chunk) if chunk.startswith(b"d") else _named(chunk)
+            if whole is not None:  # nearly every read is so
                 self._first = False
                 self._size = 0
                 return whole
@@ -100,3 +97,22 @@ class SSEDecoder:
                 break
         if size + self._held > self.limit:
             raise Unavailable(f"an event of the stream is larger than {self.limit} bytes")
+
+
+def _unnamed(chunk: bytes) -> list[bytes] | None:
+    """The data of events that are one line each, and nothing but data; None for any other."""
+    end = b"\n\n" if chunk.endswith(b"\n\n") else b"\r\n\r\n"
+    whole = chunk[6 : -len(end)].split(end + b"data: ")
+    inside = b"".join(whole)
+    return None if _LF in inside or _CR in inside else whole
+
+
+def _named(chunk: bytes) -> list[bytes] | None:
+    """The data of events that are a name and one line of data each; None for any other."""
+    if _CR in chunk:
+        return None
+    parts = [block.partition(b"\ndata: ") for block in chunk[:-2].split(b"\n\n")]
+    whole = [data for _, _, data in parts]
+    names = {name for name, _, _ in parts}
+    named = all(name.startswith(b"event: ") and _LF not in name for name in names)
+    return whole if named and all(whole) and _LF not in b"".join(whole) else None

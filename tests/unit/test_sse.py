@@ -14,6 +14,12 @@ LINES = st.sampled_from(
 STREAMS = st.tuples(
     st.booleans(), st.lists(st.tuples(LINES, st.sampled_from(["\n", "\r\n", "\r"])), max_size=20), LINES
 ).map(lambda s: (("\ufeff" if s[0] else "") + "".join(a + b for a, b in s[1]) + s[2]).encode())
+BLOCKS = st.sampled_from(
+    ["event: x\ndata: a", "event: y\ndata: b: c", "event: x\ndata: a\ndata: b", "event: x", "event: x\ndata:no",
+     "data: a", "event: x\ndata: ", "event: x\nid: 2\ndata: a", "data: b\nevent: x", "event: x\ndata: a\rdata: b", "",
+     ": ping"]
+)  # fmt: skip
+NAMED = st.lists(BLOCKS, min_size=1, max_size=4).map(lambda blocks: "".join(each + "\n\n" for each in blocks).encode())
 
 
 def decoded(pieces: list[bytes], limit: int = 10_000) -> list[bytes]:
@@ -36,7 +42,7 @@ def by_the_book(stream: bytes) -> list[bytes]:
     return events
 
 
-@given(STREAMS)
+@given(st.one_of(STREAMS, NAMED))
 def test_reads_what_the_standard_reads(stream: bytes) -> None:
     assert decoded([stream]) == by_the_book(stream)
 
@@ -51,7 +57,7 @@ def test_a_read_of_whole_events_is_read_as_the_standard_reads(events: list[str],
     assert decoded([stream]) == by_the_book(stream)
 
 
-@given(STREAMS, st.data())
+@given(st.one_of(STREAMS, NAMED), st.data())
 def test_any_split_gives_the_same_events(stream: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)))))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]

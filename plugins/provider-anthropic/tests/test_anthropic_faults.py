@@ -122,7 +122,7 @@ async def reasons_before(provider: AnthropicProvider, kind: type[ProviderFault])
 
     async def read() -> None:
         async for batch in await provider.stream(chat(stream=True), ROUTE, None):
-            reasons.extend(choice["finish_reason"] for choice in choices_of(list(batch)) if choice["finish_reason"])
+            reasons.extend(choice["finish_reason"] for choice in choices_of(batch) if choice["finish_reason"])
 
     with pytest.raises(kind):
         await read()
