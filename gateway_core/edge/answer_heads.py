@@ -1,7 +1,6 @@
 """The heads of calls' answers. What all have in common stands written; each puts in what is its own, in one go."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Protocol
 
 from gateway_core.config import ServerConfig
@@ -10,7 +9,8 @@ from gateway_core.money import Units, cents
 from gateway_core.types import LimitState
 from gateway_core.wire.ratelimit import lines as limit_lines
 
-_CLOSE = "connection: close\r\n"
+_MOST_TIERS = 256
+"""Tiers whose line is kept. There are few, unless a plugin makes them up."""
 
 
 class Answering(Protocol):
@@ -30,25 +30,27 @@ class AnswerHeads:
         prefix = server.header_prefix.lower()
         self._tier = f"{prefix}tier"
         self._id = f"{prefix}request-id"
-        self._cost = f"{prefix}cost-cents"
+        self._cost = f"content-type: application/json\r\n{prefix}cost-cents"
         self._original = f"{prefix}original-request-id"
         self._defaults: Headers = []
         self._own = ""
+        self._tiers: dict[str | None, str] = {None: ""}
 
     # ------------------------------------------------------------ the lines of a call
 
     def known(self, client: Answering) -> str:
         """What is known before an answer is: the tier, what is left of its limits, and whose answer it is."""
-        text = "" if client.tier is None else _line(self._tier, client.tier)
+        tier = self._tiers.get(client.tier)
+        text = self._tier_line(client.tier) if tier is None else tier
         if client.limits:
             text += limit_lines(client.limits)
         if client.replayed is not None:
             text += f"idempotent-replayed: true\r\n{self._original}: {client.replayed}\r\n"
         return text
 
-    def plain(self, client: Answering, charge: Units) -> str:
-        """The lines of a plain answer."""
-        return f"{self.known(client)}content-type: application/json\r\n{self._cost}: {cents(charge)}\r\n"
+    def plain(self, client: Answering, charge: Units, size: int) -> str:
+        """The lines of a plain answer of `size` bytes."""
+        return f"{self.known(client)}{self._cost}: {cents(charge)}\r\ncontent-length: {size}\r\n"
 
     def stream(self, client: Answering) -> str:
         """The lines of a stream."""
@@ -57,29 +59,27 @@ class AnswerHeads:
             "x-accel-buffering: no\r\n"
         )
 
-    # ------------------------------------------------------------ a head on a connection of ours
+    def _tier_line(self, tier: str | None) -> str:
+        if tier is None:
+            return ""
+        if "\r" in tier or "\n" in tier:
+            raise ValueError("a tier that an answer names has a line break in it")
+        if len(self._tiers) >= _MOST_TIERS:
+            self._tiers = {None: ""}
+        line = self._tiers[tier] = f"{self._tier}: {tier}\r\n"
+        return line
 
-    def ok(self, defaults: Headers, request_id: str, lines: str, framing: str, *, keep_alive: bool) -> bytes:
-        """The head of a good answer; `defaults` are the server's own headers."""
-        close = "" if keep_alive else _CLOSE
-        return f"HTTP/1.1 200 OK\r\n{self.common(defaults, request_id)}{lines}{close}{framing}\r\n".encode()
+    # ------------------------------------------------------------ what all answers have in common
 
     def common(self, defaults: Headers, request_id: str) -> str:
         """The lines that each of our answers has: the server's own, and the request's id under both its names."""
         if defaults is not self._defaults:  # the server makes new ones once a second, for the date
             self._defaults = defaults
-            self._own = "".join([f"{name.decode()}: {value.decode()}\r\n" for name, value in defaults])
-        return f"{self._own}{self._id}: {request_id}\r\nx-request-id: {request_id}\r\n"
+            self._own = "".join([f"{name.decode()}: {value.decode()}\r\n" for name, value in defaults]) + self._id
+        return f"{self._own}: {request_id}\r\nx-request-id: {request_id}\r\n"
 
 
 def pairs(lines: str) -> Headers:
     """Lines as ASGI wants them: pairs of name and value."""
     split = [line.partition(b": ") for line in lines.encode().split(b"\r\n") if line]
     return [(name, value) for name, _, value in split]
-
-
-@lru_cache(maxsize=256)  # a pure function: there are few tiers
-def _line(name: str, value: str) -> str:
-    if "\r" in value or "\n" in value:
-        raise ValueError(f"the {name} of an answer has a line break in it")
-    return f"{name}: {value}\r\n"

@@ -102,7 +102,7 @@ class AsgiClient:
         if self._lost():
             return False
         self.started = True
-        await self._send_head(f"{self._heads.plain(self, charge)}content-length: {len(body)}\r\n")
+        await self._send_head(self._heads.plain(self, charge, len(body)))
         before = self.written()
         await self._send({"type": "http.response.body", "body": body})
         return self._wrote(before, body)

@@ -54,7 +54,11 @@ class DirectClient:
     credentials: Credentials
 
     def __init__(
-        self, connection: "GuardedProtocol", address: str, headers: Headers | None, *, keep_alive: bool
+        self,
+        connection: "GuardedProtocol",
+        address: str,
+        headers: Headers | None,
+        keep_alive: bool,  # by its name it would cost each call a dict
     ) -> None:
         self.request_id = connection.ids.new()
         #: The client's, after trusted proxies.
@@ -177,8 +181,7 @@ class DirectClient:
         if connection.flow.write_paused:
             await self.drained()
         self.started = True
-        head = self._ok(connection.heads.plain(self, charge), f"content-length: {len(body)}\r\n")
-        written = connection.write(head + body)
+        written = connection.write(self._head_of(connection.heads.plain(self, charge, len(body))) + body)
         connection.answered(self)
         return written
 
@@ -246,12 +249,13 @@ class DirectClient:
 
     def _begin(self) -> None:
         self.started = True
-        self._head = self._ok(self._connection.heads.stream(self), "transfer-encoding: chunked\r\n")
+        self._head = self._head_of(f"{self._connection.heads.stream(self)}transfer-encoding: chunked\r\n")
 
-    def _ok(self, lines: str, framing: str) -> bytes:
+    def _head_of(self, lines: str) -> bytes:
         connection = self._connection
-        defaults = connection.server_state.default_headers
-        return connection.heads.ok(defaults, self.request_id, lines, framing, keep_alive=self.keep_alive)
+        common = connection.heads.common(connection.server_state.default_headers, self.request_id)
+        close = "" if self.keep_alive else "connection: close\r\n"
+        return f"HTTP/1.1 200 OK\r\n{common}{lines}{close}\r\n".encode()
 
     def over(self) -> None:
         """The call has ended. An answer that it left without an end is one that must not look whole."""

@@ -20,13 +20,13 @@ _NOT_KEPT = frozenset(
 
 
 class KnownHead:
-    """The bytes around the digits of the body's length, and what the rest of the head says."""
+    """The bytes before the digits of the body's length, the lines behind that line, and what the head says."""
 
-    __slots__ = ("after", "before", "credentials", "size")
+    __slots__ = ("before", "behind", "credentials", "size")
 
-    def __init__(self, before: bytes, after: bytes, credentials: Credentials) -> None:
+    def __init__(self, before: bytes, behind: bytes, credentials: Credentials) -> None:
         self.before = before
-        self.after = after
+        self.behind = behind
         #: Bytes before the digits.
         self.size = len(before)
         self.credentials = credentials
@@ -43,18 +43,14 @@ def known_head(data: bytes, target: bytes, headers: Headers, address: str, most:
     if first != b"POST %b HTTP/1.1" % target or len(lines) != len(headers):
         return None
     at = len(first) + 2
-    digits: tuple[int, int] | None = None
+    begin, behind = 0, b""
     for line, (name, value) in zip(lines, headers, strict=True):
         said, _, text = line.partition(b":")
-        if said.lower() != name or text.strip(b" \t") != value or name in _NOT_KEPT or b"\n" in line or b"\r" in line:
+        if said.lower() != name or text.lstrip(b" \t") != value or name in _NOT_KEPT or b"\n" in line or b"\r" in line:
             return None
         if name == b"content-length":
-            if digits is not None or not value.isdigit() or len(value) > MOST_DIGITS or int(value) > most:
+            if begin or not value.isdigit() or len(value) > MOST_DIGITS or int(value) > most:
                 return None
-            begin = at + line.index(value, len(said))
-            digits = begin, begin + len(value)
+            begin, behind = at + len(line) - len(value), data[at + len(line) + 2 : end]
         at += len(line) + 2
-    if digits is None:
-        return None
-    credentials = Credentials(bearer_of(headers), address)
-    return KnownHead(data[: digits[0]], data[digits[1] : end + 4], credentials)
+    return KnownHead(data[:begin], behind, Credentials(bearer_of(headers), address)) if begin else None

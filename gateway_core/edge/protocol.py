@@ -170,19 +170,20 @@ class GuardedProtocol(HttpToolsProtocol):
 
         That stands between two messages, and stays there.
         """
-        begin = known.size
-        if not data.startswith(known.before):
+        head, end, body = data.partition(b"\r\n\r\n")
+        if head[: known.size] != known.before or not end:
             return data
-        end = data.find(b"\r", begin, begin + MOST_DIGITS + 1)
-        digits = data[begin:end]
-        if not digits.isdigit() or not data.startswith(known.after, end) or (size := int(digits)) > self.max_body:
+        digits, _, behind = head[known.size :].partition(b"\r\n")
+        if behind != known.behind or not digits.isdigit() or len(digits) > MOST_DIGITS:
+            return data
+        size = int(digits)
+        if size > self.max_body:
             return data
         self._lessons = LESSONS
-        client = DirectClient(self, known.credentials.address, None, keep_alive=True)
+        client = DirectClient(self, known.credentials.address, None, True)
         client.credentials = known.credentials
         self.cycle = client
         self._begin(client)
-        body = data[end + len(known.after) :]
         if len(body) == size:
             client.came(body)
             client.has_body = True
@@ -265,7 +266,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _begin_direct(self) -> None:
         before: RequestResponseCycle | DirectClient | None = self.cycle
         address = self._addresses.of(self._peer, self.headers)
-        client = DirectClient(self, address, self.headers, keep_alive=self.parser.should_keep_alive())
+        client = DirectClient(self, address, self.headers, self.parser.should_keep_alive())
         self.cycle = client
         if before is None or before.response_complete:
             self._begin(client)
@@ -275,7 +276,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _begin(self, client: DirectClient) -> None:
         """Begins a call, as a task that the server knows of until it is over."""
-        client.task = task = self.loop.create_task(self._call(client))
+        client.task = task = asyncio.Task(self._call(client), loop=self.loop, name=client.request_id)
         self.tasks.add(task)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -321,7 +322,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if not client.keep_alive:
             self.transport.close()
         elif not self.transport.is_closing():
-            self.flow.resume_reading()
+            if self.flow.read_paused:
+                self.flow.resume_reading()
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
             elif self.deadline == math.inf:

@@ -22,18 +22,21 @@ def lines(states: Iterable[LimitState]) -> str:
             tokens = state
     text = ""
     if requests is not None:
-        text = (
-            f"x-ratelimit-limit-requests: {requests.window.limit}\r\n"
-            f"x-ratelimit-remaining-requests: {requests.remaining}\r\n"
-            f"x-ratelimit-reset-requests: {go_duration(requests.reset_ms)}\r\n"
-        )
+        before, behind = _around("requests", requests.window.limit, requests.reset_ms)
+        text = f"{before}{requests.remaining}{behind}"
     if tokens is not None:
-        text += (
-            f"x-ratelimit-limit-tokens: {tokens.window.limit}\r\n"
-            f"x-ratelimit-remaining-tokens: {tokens.remaining}\r\n"
-            f"x-ratelimit-reset-tokens: {go_duration(tokens.reset_ms)}\r\n"
-        )
+        before, behind = _around("tokens", tokens.window.limit, tokens.reset_ms)
+        text = f"{text}{before}{tokens.remaining}{behind}"
     return text
+
+
+@lru_cache(maxsize=256)  # a pure function: right after a reservation a window is whole in a minute, nearly always
+def _around(unit: str, limit: int, reset_ms: int) -> tuple[str, str]:
+    """A unit's three lines, before and behind what remains."""
+    return (
+        f"x-ratelimit-limit-{unit}: {limit}\r\nx-ratelimit-remaining-{unit}: ",
+        f"\r\nx-ratelimit-reset-{unit}: {go_duration(reset_ms)}\r\n",
+    )
 
 
 def headers(states: Iterable[LimitState]) -> list[tuple[bytes, bytes]]:
@@ -46,7 +49,6 @@ def _tighter(state: LimitState, other: LimitState) -> bool:
     return (state.remaining, -state.reset_ms) < (other.remaining, -other.reset_ms)
 
 
-@lru_cache(maxsize=256)  # a pure function: right after a reservation it is a whole minute nearly always
 def go_duration(ms: int) -> str:
     """Milliseconds as Go prints a duration: "0s", "12ms", "1s", "1m30.5s", "6m0s", "24h0m0s"."""
     if 0 < ms < 1000:

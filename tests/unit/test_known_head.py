@@ -257,7 +257,7 @@ def written(headers: Headers, line: bytes = b"POST %b HTTP/1.1" % TARGET, end: b
 def test_a_plain_head_is_known_by_what_stands_around_its_length() -> None:
     known = known_head(written(PLAIN), TARGET, PLAIN, "1.2.3.4", 5)
     assert known is not None
-    assert known.before + b"5" + known.after + b"12345" == written(PLAIN)
+    assert known.before + b"5\r\n" + known.behind + b"\r\n12345" == written(PLAIN)
     assert (known.credentials.bearer, known.credentials.address) == ("sk-one", "1.2.3.4")
 
 
@@ -291,6 +291,7 @@ def test_a_length_that_is_not_plain_is_not(length: bytes) -> None:
         written(PLAIN, b"PUT %b HTTP/1.1" % TARGET),
         written(PLAIN, b"POST /v1/models HTTP/1.1"),
         written(PLAIN, end=b"\n"),
+        written(PLAIN).replace(b"5\r\n", b"5 \r\n"),
         written(PLAIN).replace(b"localhost\r\n", b"localhost\n"),
         written(PLAIN).replace(b"localhost", b"elsewhere"),
         written(PLAIN).replace(b"localhost\r\n", b"localhost\r\n "),
