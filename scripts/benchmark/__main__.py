@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmark import guard, peers, runs, scale, start_up
+from scripts.benchmark import guard, instructions, peers, runs, scale, start_up
 from scripts.benchmark.peers import PEERS
 from scripts.benchmark.targets import OPTIONS, Missing, Target, bare, gateway
 
@@ -47,6 +47,8 @@ def chosen(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return guard.guard(folder)
     if options.imports:
         return imports(options, folder)
+    if options.instructions:
+        return instructions.instructions(folder, options.seconds)
     if options.scale is not None:
         return scale.scale(options.scale or list(scale.KINDS), folder, options.charts)
     plan = runs.Plan(
@@ -68,6 +70,12 @@ def arguments() -> argparse.Namespace:
     )
     kinds.add_argument("--import", dest="imports", action="store_true", help="only import time, start and idle memory")
     kinds.add_argument(
+        "--instructions",
+        action="store_true",
+        help="instructions a call beside the floor's, by thread, under valgrind: they do not depend on what else the"
+        " machine does",
+    )
+    kinds.add_argument(
         "--scale",
         nargs="*",
         choices=list(scale.KINDS),
@@ -80,14 +88,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peer-dir", type=Path, default=peers.default_folder(), help="where peers are installed")
     parser.add_argument("--charts", type=Path, metavar="DIR", help="where --scale writes its charts (default: nowhere)")
     parser.add_argument("--rounds", type=int, help="turns that each target gets (default: 3; quick: 1)")
-    parser.add_argument("--seconds", type=int, help="length of each turn (default: 4; quick: 2)")
+    parser.add_argument("--seconds", type=int, help="length of each turn (default: 4; quick: 2; instructions: 12)")
     options = parser.parse_args()
     options.targets = options.targets.split(",")
     unknown = set(options.targets) - set(TARGETS)
     if unknown:
         parser.error(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     options.rounds = options.rounds or (1 if options.quick else 3)
-    options.seconds = options.seconds or (2 if options.quick else 4)
+    options.seconds = options.seconds or (2 if options.quick else 12 if options.instructions else 4)
     return options
 
 

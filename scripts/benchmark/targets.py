@@ -93,13 +93,18 @@ def free_port() -> int:
         return port
 
 
+def needed(tool: str, package: str) -> None:
+    """Raises NoTool, which says how it is had, where a program is not there."""
+    if shutil.which(tool) is None:
+        raise NoTool(f"{tool} is not on PATH. Debian and Ubuntu: apt install {package}")
+
+
 def build_upstream(folder: Path) -> Path:
     """Compiles the fake upstream."""
     if not sys.platform.startswith("linux"):
         raise NoTool("the bench reads /proc and uses epoll: it runs on Linux only")
-    for tool, package in (("gcc", "gcc libc6-dev"), ("wrk", "wrk")):
-        if shutil.which(tool) is None:
-            raise NoTool(f"{tool} is not on PATH. Debian and Ubuntu: apt install {package}")
+    needed("gcc", "gcc libc6-dev")
+    needed("wrk", "wrk")
     program = folder / "fake_upstream"
     source = Path(__file__).with_name("fake_upstream.c")
     done = subprocess.run(["gcc", "-O2", "-o", program, source], capture_output=True, text=True, check=False)
