@@ -85,7 +85,7 @@ class TokenRates(msgspec.Struct, frozen=True):
     provider_output: Units
 
 
-class Rates(TokenRates, frozen=True, kw_only=True):
+class Rates(TokenRates, frozen=True, kw_only=True, cache_hash=True):
     """What a model's calls cost. A prompt of more than `long_above` tokens makes the whole call cost what `long` says,
     where that is."""
 

@@ -11,25 +11,35 @@ from typing import Any
 
 import msgspec
 
-from gateway_core.audit import link, record_body
+from gateway_core.audit import link
 from gateway_core.clock import day_of, month_bounds
 from gateway_core.money import Units, usd
 from gateway_core.store import connections
 from gateway_core.store.inserts import Rows, inserting
+from gateway_core.store.kinds import Kinds
 from gateway_core.store.operator_log import write_entry
-from gateway_core.store.rows import HOUR_MS, INSERT_LEDGER, SELECT_LEDGER, call_row, json_text, ledger_row
+from gateway_core.store.rows import (
+    HOUR_MS,
+    INSERT_GENERATED,
+    INSERT_LEDGER,
+    SELECT_LEDGER,
+    call_row,
+    counted,
+    ledger_row,
+)
 from gateway_core.store.totals import Head, Month, Totals
 from gateway_core.store_ports import LogEntry
-from gateway_core.types import AUDIT_THREAD, Rates, Record, Settled, Settlement
+from gateway_core.types import AUDIT_THREAD, Record, Settled, Settlement
 
 _REMEMBERED = 8192
 """Entries of one kind that are remembered between transactions."""
 
 _DAY_MS = 86_400_000
+_NOTHING = Units(0)
 
-_INSERT_RECORDS = inserting(
-    "records", "account_id, sequence, thread, id, created_at, model, body, hash, origin", nulls={"model": "''"}
-)
+_RECORD_COLUMNS = "account_id, sequence, id, created_at, model, body, hash"
+_INSERT_RECORDS = inserting("records", _RECORD_COLUMNS, fixed={"thread": f"'{AUDIT_THREAD}'", "origin": "'ledger'"})
+_APPEND_RECORD = f"INSERT INTO records ({_RECORD_COLUMNS}, thread, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_HOURS = inserting("record_hours", "account_id, thread, hour, first", "ON CONFLICT DO NOTHING")
 _INSERT_OPEN = inserting(
     "open_calls",
@@ -59,17 +69,19 @@ class Transaction:
         self._db = connections.writing(path)
         self._closed = False
         self._totals = Totals(self._db)
+        self._kinds = Kinds(self._db, self._totals)
         self._day_number, self._day_text = 0, "1970-01-01"
         #: Account → month → the credit that is due to a month that has none yet.
         self._credits: dict[str, dict[str, int]] = {}
-        self._rates: dict[Rates, int] = {}
         #: Whether a call is looked for before it is posted: after a transaction in which one was there already.
         self._careful = False
-        self._calls: list[tuple[Any, ...]] = []
-        self._records: list[tuple[Any, ...]] = []
-        self._hours: list[tuple[Any, ...]] = []
-        self._opened: list[tuple[Any, ...]] = []
-        self._ended: list[tuple[str]] = []
+        # The values of gathered rows, one row behind another.
+        self._calls: list[int | str] = []
+        self._calls_apart: list[int | str] = []
+        self._records: list[int | str | bytearray] = []
+        self._hours: list[int | str] = []
+        self._opened: list[Any] = []
+        self._ended: list[str] = []
 
     # ------------------------------------------------------------ the transaction
 
@@ -91,18 +103,19 @@ class Transaction:
         self._totals.write()
         self._db.execute("COMMIT")
         self._careful = False
-        self._totals.trim()
-        for remembered in (self._credits, self._rates):
-            if len(remembered) > _REMEMBERED:
-                remembered.clear()
+        if self._totals.full or self._kinds.full:  # a kind and its totals are forgotten together
+            self._totals.forget()
+            self._kinds.forget()
+        if len(self._credits) > _REMEMBERED:
+            self._credits.clear()
 
     def rollback(self) -> None:
         """Undoes the transaction and forgets what was remembered of the database."""
         self._careful = True
         self._credits.clear()
-        self._rates.clear()
         self._totals.forget()
-        for gathered in (self._calls, self._records, self._hours, self._opened, self._ended):
+        self._kinds.forget()
+        for gathered in (self._calls, self._calls_apart, self._records, self._hours, self._opened, self._ended):
             gathered.clear()
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
@@ -112,6 +125,7 @@ class Transaction:
         self.close()
         self._db = connections.writing(self._path)
         self._totals.read_from(self._db)
+        self._kinds.read_from(self._db)
         self._closed = False
 
     def close(self) -> None:
@@ -121,23 +135,23 @@ class Transaction:
 
     def _write_gathered(self) -> None:
         db = self._db
-        if self._calls:
-            try:
-                INSERT_LEDGER.write(db, self._calls)
-            except sqlite3.IntegrityError as error:
-                if not self._careful:
-                    raise SettledBefore from error
-                raise
-            self._calls.clear()
-        for statement, gathered in (
+        for statement, values in (
+            (INSERT_LEDGER, self._calls),
+            (INSERT_GENERATED, self._calls_apart),
             (_INSERT_RECORDS, self._records),
             (_INSERT_HOURS, self._hours),
             (_INSERT_OPEN, self._opened),
             (_DELETE_OPEN, self._ended),
         ):
-            if gathered:
-                statement.write(db, gathered)
-                gathered.clear()
+            if not values:
+                continue
+            try:
+                statement.write(db, values)
+            except sqlite3.IntegrityError as error:
+                if not self._careful and (values is self._calls or values is self._calls_apart):
+                    raise SettledBefore from error
+                raise
+            values.clear()
 
     # ------------------------------------------------------------ what is remembered
 
@@ -153,15 +167,6 @@ class Transaction:
         """The account's own row or its subscription changed."""
         self._credits.pop(account_id, None)
 
-    def _rates_number(self, rates: Rates) -> int:
-        found = self._rates.get(rates)
-        if found is None:
-            body = json_text(rates)
-            self._db.execute("INSERT INTO rates (body) VALUES (?) ON CONFLICT (body) DO NOTHING", (body,))
-            row: tuple[int] = self._db.execute("SELECT number FROM rates WHERE body = ?", (body,)).fetchone()
-            found = self._rates[rates] = row[0]
-        return found
-
     def _day(self, at_ms: int) -> str:
         number = at_ms // _DAY_MS
         if number != self._day_number:
@@ -172,11 +177,11 @@ class Transaction:
 
     def open_call(self, row: tuple[Any, ...]) -> None:
         """Puts an open call on disk. One that is there stays as it is."""
-        self._opened.append(row)
+        self._opened += row
 
     def end_call(self, call_id: str) -> None:
         """Removes an open call, where it is on disk."""
-        self._ended.append((call_id,))
+        self._ended.append(call_id)
 
     # ------------------------------------------------------------ posting
 
@@ -185,26 +190,34 @@ class Transaction:
         hold, charge = settlement.hold, settlement.charge
         if self._careful and (before := self._posted(hold.id)):
             return before
-        account_id = hold.account_id
-        day = self._day(hold.started_at)
-        place = self._totals.place(account_id, hold.bearer_id, hold.month, day, hold.model, hold.tier)
+        kind = self._kinds.of(settlement, self._day(hold.started_at))
+        place = kind.place
         month = place.month
         granted = month.credit_granted
-        if not granted and (granted := self._credit_due(account_id, hold.month)):
+        if not granted and (granted := self._credit_due(hold.account_id, hold.month)):
             self._grant(month, granted, "system")
-        credit_used = min(charge, max(0, granted - month.credit_used))
-        overage = charge - credit_used
+        credit_used, overage = _NOTHING, charge
+        if granted > month.credit_used:
+            credit_used = Units(min(charge, granted - month.credit_used))
+            overage = Units(charge - credit_used)
         sequence = 0
         if settlement.billed_by == "gateway":  # else its record comes from there: one of ours would count it twice
-            body = record_body(settlement, Units(credit_used), Units(overage))
-            sequence = self._chain(place.head, AUDIT_THREAD, hold.id, body, settlement.served_at, hold.model, "ledger")
-        self._calls.append(ledger_row(settlement, credit_used, overage, self._rates_number(hold.rates), sequence))
+            body = kind.form.body(settlement, credit_used, overage)
+            record = self._chain(place.head, AUDIT_THREAD, hold.id, body, settlement.served_at, hold.model)
+            self._records += record
+            sequence = place.head.sequence
+        row = ledger_row(settlement, kind.number, credit_used, sequence)
+        generated = settlement.generated
+        if generated is settlement.usage or generated == settlement.usage:
+            self._calls += row
+        else:
+            self._calls_apart += row + counted(generated)
         month.calls += 1
         month.settled += charge
         month.credit_used += credit_used
         place.bearer.settled += charge
         _roll_up(place.day.counts, settlement, credit_used, overage)
-        return Settled(hold.id, charge, Units(credit_used), Units(overage), sequence)
+        return Settled(hold.id, charge, credit_used, overage, sequence)
 
     def _posted(self, call_id: str) -> Settled | None:
         row = self.db.execute(f"{SELECT_LEDGER} WHERE l.id = ?", (call_id,)).fetchone()
@@ -250,20 +263,17 @@ class Transaction:
     # ------------------------------------------------------------ records
 
     def _chain(
-        self, head: Head, thread: str, record_id: str, body: bytes, at: int, model: str | None, origin: str
-    ) -> int:
-        """The record's sequence. Whoever changes a head sees to it that it is written."""
-        sequence = head.sequence + 1
-        hash_ = link(head.hash, sequence, record_id, body)
-        self._records.append(
-            (head.account_id, sequence, thread, record_id, at, model or "", bytearray(body), bytearray(hash_), origin)
-        )
-        head.sequence, head.hash = sequence, hash_
+        self, head: Head, thread: str, record_id: str, body: bytes, at: int, model: str | None
+    ) -> tuple[Any, ...]:
+        """The values of _RECORD_COLUMNS for the chain's next record. Whoever changes a head sees to it that it is
+        written."""
+        head.sequence = sequence = head.sequence + 1
+        head.hash = hash_ = link(head.hash, sequence, record_id, body)
         hour = at // HOUR_MS
         if head.hours.get(thread) != hour:
             head.hours[thread] = hour
-            self._hours.append((head.account_id, thread, hour, sequence))
-        return sequence
+            self._hours += (head.account_id, thread, hour, sequence)
+        return (head.account_id, sequence, record_id, at, model, bytearray(body), bytearray(hash_))
 
     def append(
         self, account_id: str, thread: str, record_id: str, body: bytes, origin: str, model: str | None
@@ -275,10 +285,10 @@ class Transaction:
             return Record(record_id, account_id, there, sequence, at, msgspec.Raw(stored), hash_.hex())
         now = self._now_ms()
         head = self._totals.head(account_id)
-        sequence = self._chain(head, thread, record_id, body, now, model, origin)
+        record = self._chain(head, thread, record_id, body, now, model)
         self._totals.touched[head] = None
-        self._write_gathered()
-        return Record(record_id, account_id, thread, sequence, now, msgspec.Raw(body), head.hash.hex())
+        self._db.execute(_APPEND_RECORD, (*record, thread, origin))
+        return Record(record_id, account_id, thread, head.sequence, now, msgspec.Raw(body), head.hash.hex())
 
 
 def _roll_up(counts: list[int], settlement: Settlement, credit_used: int, overage: int) -> None:

@@ -2,41 +2,42 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
-_MOST = 32
-"""Rows of one statement: 45 columns of each stay far below the variables that SQLite takes."""
+_MOST = 16
+"""Rows of one statement."""
 
 
 class Rows:
-    """A statement for any number of rows: `head`, a group of placeholders for each row, `tail`.
-
-    It is compiled for 1, 2, 4 … rows only, so that its connection remembers all of it.
-    """
+    """A statement for any number of rows: `head`, a group of placeholders for each row, `tail`. Its connection
+    remembers one for each number of them up to _MOST; more take several."""
 
     def __init__(self, head: str, group: Sequence[str], tail: str = "") -> None:
         row = f"({', '.join(group)})"
-        self._sql: dict[int, str] = {}
-        size = 1
-        while size <= _MOST:
-            self._sql[size] = f"{head} {', '.join([row] * size)} {tail}"
-            size *= 2
+        self._width = row.count("?")
+        self._sql = [f"{head} {', '.join([row] * size)} {tail}" for size in range(_MOST + 1)]
 
-    def write(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Runs it for these rows, in their order."""
-        at, left, size = 0, len(rows), _MOST
-        while left:
-            while size > left:
-                size //= 2
-            db.execute(self._sql[size], list(chain.from_iterable(rows[at : at + size])))
-            at += size
-            left -= size
+    def write(self, db: sqlite3.Connection, values: list[Any]) -> None:
+        """Runs it for these rows, in their order: the values of one behind those of another."""
+        most = _MOST * self._width
+        while len(values) > most:
+            db.execute(self._sql[_MOST], values[:most])
+            values = values[most:]
+        if values:
+            db.execute(self._sql[len(values) // self._width], values)
 
 
-def inserting(into: str, columns: str, tail: str = "", nulls: Mapping[str, str] | None = None) -> Rows:
+def inserting(
+    into: str,
+    columns: str,
+    tail: str = "",
+    *,
+    nulls: Mapping[str, str] | None = None,
+    fixed: Mapping[str, str] | None = None,
+) -> Rows:
     """INSERT of rows with these columns (names with commas between them). `nulls`: column → the SQL value that is
-    written as NULL. Binding None, a bool or bytes takes ten times as long as an int, a str or a bytearray."""
-    absent = nulls or {}
+    written as NULL. `fixed`: columns that are the same in every row, and take no value. Binding None, a bool or bytes
+    takes ten times as long as an int, a str or a bytearray."""
+    absent, same = nulls or {}, fixed or {}
     group = [f"nullif(?, {absent[name]})" if name in absent else "?" for name in columns.split(", ")]
-    return Rows(f"INSERT INTO {into} ({columns}) VALUES", group, tail)
+    return Rows(f"INSERT INTO {into} ({', '.join([columns, *same])}) VALUES", [*group, *same.values()], tail)

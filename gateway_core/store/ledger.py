@@ -339,7 +339,10 @@ def _find(db: sqlite3.Connection, request_id: str) -> CallRow | None:
 
 
 def _lost(db: sqlite3.Connection, account_id: str, since: int) -> int:
-    sql = "SELECT loss FROM ledger WHERE account_id = ? AND started_at >= ? AND outcome <> 'ok'"
+    sql = (
+        "SELECT l.loss FROM call_kinds k JOIN ledger_rows l ON l.kind = k.number "
+        "WHERE k.account_id = ? AND k.outcome <> 'ok' AND l.started_at >= ? AND l.loss > 0"
+    )
     return sum(loss for (loss,) in db.execute(sql, (account_id, since)))
 
 

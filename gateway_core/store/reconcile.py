@@ -205,8 +205,8 @@ def _records_of_calls(db: sqlite3.Connection, pruned: dict[str, int], lines: Lin
                 where, "its record says what the row says", expected.decode(), bytes(body).decode("utf-8", "replace")
             )
     for account, record_id in db.execute(
-        "SELECT c.account_id, c.id FROM records c LEFT JOIN ledger l ON l.id = c.id "
-        "WHERE c.origin = 'ledger' AND l.id IS NULL"
+        "SELECT account_id, id FROM records c "
+        "WHERE origin = 'ledger' AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.id = c.id)"
     ):
         yield Finding(f"records {account} {record_id}", "the call is on the ledger", record_id, "nothing")
 

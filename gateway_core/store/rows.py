@@ -16,13 +16,18 @@ LEDGER_COLUMNS = (
     "generated_estimated, charge, owed, loss, credit_used, overage, rates, price_id, markup, outcome, stream_state, "
     "error_code, latency_ms, ttft_ms, served_at, billed_by, acknowledged_bytes, sequence"
 )
-_NO_COUNT, _NO_TEXT = -1, ""
-INSERT_LEDGER = inserting(
-    "ledger",
-    LEDGER_COLUMNS,
-    nulls=dict.fromkeys(("account_cap", "bearer_cap", "ttft_ms", "acknowledged_bytes"), str(_NO_COUNT))
-    | dict.fromkeys(("stream_state", "error_code"), f"'{_NO_TEXT}'"),
+NO_COUNT, NO_TEXT = -1, ""
+"""What stands for None in the tables behind the view `ledger`."""
+_ROW_COLUMNS = (
+    "id, kind, started_at, hold_amount, hold_input, hold_output, input, output, cached, cache_write, reasoning, "
+    "charge, owed, loss, credit_used, latency_ms, ttft_ms, served_at, acknowledged_bytes, sequence"
 )
+INSERT_LEDGER = inserting("ledger_rows", _ROW_COLUMNS)
+INSERT_GENERATED = inserting(
+    "ledger_rows",
+    f"{_ROW_COLUMNS}, generated_input, generated_output, generated_cached, generated_cache_write, generated_reasoning",
+)
+"""For calls of which the provider made something else than was delivered."""
 _QUALIFIED = ", ".join(f"l.{column}" for column in LEDGER_COLUMNS.split(", "))
 SELECT_LEDGER = f"SELECT {_QUALIFIED}, r.body FROM ledger l JOIN rates r ON r.number = l.rates"  # constants
 """Ends with the columns that `call_row` reads; a WHERE may follow."""
@@ -46,56 +51,37 @@ def json_text(value: Any) -> str:
     return _encode_json(value).decode()
 
 
-def ledger_row(settlement: Settlement, credit_used: int, overage: int, rates: int, sequence: int) -> tuple[Any, ...]:
-    """The values that INSERT_LEDGER takes. `rates` is the number of the row in the table of that name."""
-    hold, usage, generated = settlement.hold, settlement.usage, settlement.generated
+def ledger_row(settlement: Settlement, kind: int, credit_used: int, sequence: int) -> tuple[int | str, ...]:
+    """The values that INSERT_LEDGER takes. `kind` is the number of the row in `call_kinds`."""
+    hold, usage = settlement.hold, settlement.usage
+    ttft, acknowledged = settlement.ttft_ms, settlement.acknowledged_bytes
     return (
         hold.id,
-        hold.account_id,
-        hold.bearer_id,
-        hold.month,
-        hold.model,
-        hold.tier,
-        hold.endpoint,
-        1 if hold.stream else 0,
+        kind,
         hold.started_at,
         hold.amount,
         hold.input_tokens,
         hold.output_tokens,
-        _NO_COUNT if hold.account_cap is None else hold.account_cap,
-        _NO_COUNT if hold.bearer_cap is None else hold.bearer_cap,
-        settlement.provider,
-        settlement.upstream_model,
         usage.input,
         usage.output,
         usage.cached,
         usage.cache_write,
         usage.reasoning,
-        1 if usage.estimated else 0,
-        generated.input,
-        generated.output,
-        generated.cached,
-        generated.cache_write,
-        generated.reasoning,
-        1 if generated.estimated else 0,
         settlement.charge,
         settlement.owed,
         settlement.loss,
         credit_used,
-        overage,
-        rates,
-        hold.rates.price_id,
-        hold.rates.markup,
-        settlement.outcome,
-        settlement.stream_state or _NO_TEXT,
-        settlement.error_code or _NO_TEXT,
         settlement.latency_ms,
-        _NO_COUNT if settlement.ttft_ms is None else settlement.ttft_ms,
+        NO_COUNT if ttft is None else ttft,
         settlement.served_at,
-        settlement.billed_by,
-        _NO_COUNT if settlement.acknowledged_bytes is None else settlement.acknowledged_bytes,
+        NO_COUNT if acknowledged is None else acknowledged,
         sequence,
     )
+
+
+def counted(usage: Usage) -> tuple[int, ...]:
+    """What INSERT_GENERATED takes besides."""
+    return (usage.input, usage.output, usage.cached, usage.cache_write, usage.reasoning)
 
 
 def call_row(row: tuple[Any, ...]) -> CallRow:

@@ -107,7 +107,6 @@ class Totals:
         self._months: dict[tuple[str, str], Month] = {}
         self._bearers: dict[tuple[str, str, str], BearerMonth] = {}
         self._days: dict[tuple[str, str, str, str, str], Day] = {}
-        self._places: dict[tuple[str, str, str, str, str, str], Place] = {}
         #: To be written: what was changed by itself, and places of which everything was.
         self.touched: dict[Head | Month, None] = {}
         self.touched_places: dict[Place, None] = {}
@@ -119,15 +118,15 @@ class Totals:
 
     def forget(self) -> None:
         """Forgets everything, also what was not written yet."""
-        for remembered in (self._heads, self._months, self._bearers, self._days, self._places):
+        for remembered in (self._heads, self._months, self._bearers, self._days):
             remembered.clear()
         self.touched.clear()
         self.touched_places.clear()
 
-    def trim(self) -> None:
-        """Between transactions: forgets what has become too much. An entry and its places go together."""
-        if max(len(self._places), len(self._months), len(self._bearers), len(self._heads)) > _REMEMBERED:
-            self.forget()
+    @property
+    def full(self) -> bool:
+        """Whether more is remembered than should be."""
+        return max(len(self._days), len(self._months), len(self._bearers), len(self._heads)) > _REMEMBERED
 
     def write(self) -> None:
         """Writes what was changed."""
@@ -139,34 +138,26 @@ class Totals:
         days: dict[Day, None] = {}
         for place in self.touched_places:
             heads[place.head] = months[place.month] = bearers[place.bearer] = days[place.day] = None
-        _UPSERT_HEADS.write(
-            self._db, [(head.account_id, head.sequence, bytearray(head.hash)) for head in heads if head.sequence]
-        )
-        _UPSERT_MONTHS.write(
-            self._db, [(*m.key, m.calls, str(m.settled), m.credit_granted, m.credit_used) for m in months]
-        )
-        _UPSERT_BEARERS.write(self._db, [(*bearer.key, str(bearer.settled)) for bearer in bearers])
-        _UPSERT_DAYS.write(
-            self._db, [(*day.key, *day.counts[:_AMOUNTS], *map(str, day.counts[_AMOUNTS:])) for day in days]
-        )
+        for statement, values in (
+            (_UPSERT_HEADS, [(h.account_id, h.sequence, bytearray(h.hash)) for h in heads if h.sequence]),
+            (_UPSERT_MONTHS, [(*m.key, m.calls, str(m.settled), m.credit_granted, m.credit_used) for m in months]),
+            (_UPSERT_BEARERS, [(*bearer.key, str(bearer.settled)) for bearer in bearers]),
+            (_UPSERT_DAYS, [(*d.key, *d.counts[:_AMOUNTS], *map(str, d.counts[_AMOUNTS:])) for d in days]),
+        ):
+            statement.write(self._db, [value for row in values for value in row])
         self.touched.clear()
         self.touched_places.clear()
 
     # ------------------------------------------------------------ what is remembered
 
     def place(self, account_id: str, bearer_id: str, month: str, day: str, model: str, tier: str) -> Place:
-        """Where such a call is added up, to be changed: it is written at the end."""
-        key = (account_id, bearer_id, month, day, model, tier)
-        found = self._places.get(key)
-        if found is None:
-            found = self._places[key] = Place(
-                self.head(account_id),
-                self.month(account_id, month),
-                self.bearer(account_id, bearer_id, month),
-                self._day((account_id, day, bearer_id, model, tier)),
-            )
-        self.touched_places[found] = None
-        return found
+        """Where such a call is added up."""
+        return Place(
+            self.head(account_id),
+            self.month(account_id, month),
+            self.bearer(account_id, bearer_id, month),
+            self._day((account_id, day, bearer_id, model, tier)),
+        )
 
     def head(self, account_id: str) -> Head:
         """The end of the account's chain."""

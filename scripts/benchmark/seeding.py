@@ -13,6 +13,8 @@ from pathlib import Path
 ROWS_AN_ACCOUNT = 1000
 SEEDED_ID = "req_0"
 """What seeded ids begin with: ids sort by time, so those of the past come before those of today."""
+_SEEDED_KIND = 1_000_000_000
+"""Where the numbers of seeded accounts' kinds of calls begin, one for each account."""
 
 
 @contextlib.contextmanager
@@ -37,14 +39,18 @@ def calls(store: Path, have: int, want: int) -> None:
 
     The store has a real call already.
     """
-    account = f"printf('acct_seed_%09d', (i - 1) / {ROWS_AN_ACCOUNT})"
+    account = f"(i - 1) / {ROWS_AN_ACCOUNT}"
     own = {
         "id": f"printf('{SEEDED_ID}%025d', i)",
-        "account_id": account,
+        "account_id": f"printf('acct_seed_%09d', {account})",
+        "kind": f"{_SEEDED_KIND} + {account}",
         "sequence": f"(i - 1) % {ROWS_AN_ACCOUNT} + 1",
     }
+    kinds = {"number": f"{_SEEDED_KIND} + i - 1", "account_id": "printf('acct_seed_%09d', i - 1)"}
     with quickly(store) as db:
-        for table in ("ledger", "records"):
+        template = f"SELECT * FROM call_kinds WHERE number < {_SEEDED_KIND} LIMIT 1"  # noqa: S608  # our own constants
+        _copy(db, "call_kinds", template, kinds, -(-have // ROWS_AN_ACCOUNT), -(-want // ROWS_AN_ACCOUNT))
+        for table in ("ledger_rows", "records"):
             template = f"SELECT * FROM {table} WHERE id NOT LIKE '{SEEDED_ID}%' LIMIT 1"  # noqa: S608  # our own constants
             _copy(db, table, template, own, have, want)
 

@@ -81,11 +81,13 @@ def test_facts_cannot_be_changed_or_removed(db: sqlite3.Connection) -> None:
     db.execute("INSERT INTO rates (body) VALUES ('{}')")
     db.execute("INSERT INTO adjustments VALUES ('adj', 'a', '2026-11', 'refund', 5, 'why', 'who', NULL, 1, 1)")
     db.execute("INSERT INTO records VALUES ('a', 1, 't', 'r', 1, NULL, x'00', x'00', 'ledger')")
-    columns = [row[1:3] for row in db.execute("PRAGMA table_info(ledger)")]
-    zeroes = ["x" if kind == "TEXT" else 0 for _, kind in columns]
-    db.execute(f"INSERT INTO ledger VALUES ({', '.join('?' * len(zeroes))})", zeroes)  # noqa: S608  # only places
+    for table in ("ledger_rows", "call_kinds"):
+        columns = [row[1:3] for row in db.execute(f"PRAGMA table_info({table})")]
+        zeroes = ["x" if kind == "TEXT" else 0 for _, kind in columns]
+        db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(zeroes))})", zeroes)  # noqa: S608  # only places
     for table, column in (
-        ("ledger", "charge"),
+        ("ledger_rows", "charge"),
+        ("call_kinds", "model"),
         ("adjustments", "units"),
         ("credit_grants", "amount"),
         ("rates", "body"),

@@ -69,9 +69,7 @@ def call(client: httpx2.Client, key: str = "k", **fields: Any) -> httpx2.Respons
 def rows(home: Path) -> list[tuple[str, str, int]]:
     """Id, outcome and charge of every settled call."""
     with sqlite3.connect(f"file:{home / 'store.sqlite3'}?mode=ro", uri=True) as db:
-        found: list[tuple[str, str, int]] = db.execute(
-            "SELECT id, outcome, charge FROM ledger ORDER BY rowid"
-        ).fetchall()
+        found: list[tuple[str, str, int]] = db.execute("SELECT id, outcome, charge FROM ledger ORDER BY id").fetchall()
     db.close()
     return found
 

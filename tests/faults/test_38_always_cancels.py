@@ -59,7 +59,7 @@ def cancel_after(client: httpx2.Client, word: str) -> httpx2.Response:
 
 def losses(home: Path) -> list[int]:
     with sqlite3.connect(f"file:{home / 'store.sqlite3'}?mode=ro", uri=True) as db:
-        found = [row[0] for row in db.execute("SELECT loss FROM ledger ORDER BY rowid")]
+        found = [row[0] for row in db.execute("SELECT loss FROM ledger ORDER BY id")]
     db.close()
     return found
 

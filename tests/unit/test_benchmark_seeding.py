@@ -6,10 +6,15 @@ from pathlib import Path
 from scripts.benchmark import seeding
 
 SCHEMA = """
-CREATE TABLE ledger (id TEXT PRIMARY KEY, account_id TEXT NOT NULL, sequence INTEGER NOT NULL, charge INTEGER NOT NULL);
+CREATE TABLE call_kinds (number INTEGER PRIMARY KEY, account_id TEXT NOT NULL, model TEXT NOT NULL);
+CREATE TABLE ledger_rows (
+    id TEXT PRIMARY KEY, kind INTEGER NOT NULL, sequence INTEGER NOT NULL, charge INTEGER NOT NULL
+);
+CREATE VIEW ledger AS SELECT id, account_id, model, sequence, charge FROM ledger_rows JOIN call_kinds ON number = kind;
 CREATE TABLE records (account_id TEXT, sequence INTEGER, id TEXT, body BLOB, PRIMARY KEY (account_id, sequence));
 CREATE TABLE keys (id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, scopes TEXT NOT NULL);
-INSERT INTO ledger VALUES ('req_1', 'acct_1', 7, 55);
+INSERT INTO call_kinds VALUES (1, 'acct_1', 'one');
+INSERT INTO ledger_rows VALUES ('req_1', 1, 7, 55);
 INSERT INTO records VALUES ('acct_1', 7, 'req_1', x'00ff');
 INSERT INTO keys VALUES ('key_1', x'01', 'one', 'inference');
 """

@@ -3,11 +3,12 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from gateway_core.money import Units
-from gateway_core.store import totals
+from gateway_core.store import kinds, totals
 from gateway_core.store.sqlite import SqliteStore
 from gateway_core.store_ports import Store
 from gateway_core.testing import samples
@@ -45,13 +46,15 @@ async def test_nothing_is_found_where_nothing_was_changed(store: Store) -> None:
 @pytest.mark.parametrize(
     ("statement", "where"),
     [
-        ("UPDATE ledger SET charge = charge + 1 WHERE id = 'req_2'", "ledger req_2"),
-        ("UPDATE ledger SET charge = 500, overage = 500 WHERE id = 'req_3'", "ledger req_3"),
-        ("UPDATE ledger SET output = output + 1 WHERE id = 'req_2'", "rollups_daily acct_sample 2026-11-22"),
-        ("UPDATE ledger SET month = '2026-10' WHERE id = 'req_2'", "account_months acct_sample 2026-10"),
-        ("UPDATE ledger SET model = 'other' WHERE id = 'req_2'", "ledger req_2"),
-        ("DELETE FROM ledger WHERE id = 'req_2'", "records acct_sample req_2"),
-        ("UPDATE ledger SET credit_used = 30, overage = 0", "ledger acct_sample 2026-11"),
+        ("UPDATE ledger_rows SET charge = charge + 1 WHERE id = 'req_2'", "ledger req_2"),
+        ("UPDATE ledger_rows SET charge = 500 WHERE id = 'req_3'", "ledger req_3"),
+        ("UPDATE ledger_rows SET output = output + 1 WHERE id = 'req_2'", "rollups_daily acct_sample 2026-11-22"),
+        ("UPDATE ledger_rows SET generated_output = 1 WHERE id = 'req_2'", "ledger req_2"),
+        ("UPDATE call_kinds SET month = '2026-10'", "account_months acct_sample 2026-10"),
+        ("UPDATE call_kinds SET model = 'other'", "ledger req_2"),
+        ("UPDATE ledger_rows SET kind = kind + 1 WHERE id = 'req_2'", "records acct_sample req_2"),
+        ("DELETE FROM ledger_rows WHERE id = 'req_2'", "records acct_sample req_2"),
+        ("UPDATE ledger_rows SET credit_used = 30", "ledger acct_sample 2026-11"),
         ("UPDATE account_months SET settled = '91'", "account_months acct_sample 2026-11"),
         ("UPDATE account_months SET credit_granted = 41", "account_months acct_sample 2026-11"),
         ("UPDATE credit_grants SET amount = 41", "account_months acct_sample 2026-11"),
@@ -87,10 +90,11 @@ async def test_a_finding_says_what_was_expected_and_what_is_there(store: Store, 
     assert (finding.what, finding.expected, finding.found) == ("settled is the ledger's sum", "100", "7")
 
 
+@pytest.mark.parametrize("module", [totals, kinds])
 async def test_totals_agree_where_more_is_posted_than_is_remembered(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
-    monkeypatch.setattr(totals, "_REMEMBERED", 2)
+    monkeypatch.setattr(module, "_REMEMBERED", 2)
     for turn in range(3):
         for number in range(5):
             held = hold(f"req_{turn}_{number}", account_id=f"acct_{number}", bearer_id=f"key_{turn % 2}")

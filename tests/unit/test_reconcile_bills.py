@@ -49,7 +49,7 @@ async def test_nothing_is_found_where_nothing_was_changed(store: Store) -> None:
     [
         ("UPDATE rollups_daily SET charge = '31' WHERE model = 'm0'", "invoice acct_sample 2026-11 m0", "ledger's sum"),
         ("UPDATE rollups_daily SET day = '2026-10-22'", "invoice acct_sample 2026-10 m0", "ledger's sum"),
-        ("UPDATE ledger SET charge = 40, overage = 10 WHERE id = 'req_2'", "invoice acct_sample 2026-11 m0", "ledger"),
+        ("UPDATE ledger_rows SET charge = 40 WHERE id = 'req_2'", "invoice acct_sample 2026-11 m0", "ledger"),
         (
             """UPDATE records SET body = CAST('{"cost_usd":"0.5"}' AS BLOB) WHERE id = 'req_2'""",
             "invoice acct_sample 2026-11 m0",
