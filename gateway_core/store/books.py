@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway_core.audit import link
-from gateway_core.clock import day_of, month_bounds
+from gateway_core.clock import month_bounds
 from gateway_core.money import Units, usd
 from gateway_core.store import connections
 from gateway_core.store.inserts import Rows, inserting
@@ -34,7 +34,6 @@ from gateway_core.types import AUDIT_THREAD, Record, Settled, Settlement
 _REMEMBERED = 8192
 """Entries of one kind that are remembered between transactions."""
 
-_DAY_MS = 86_400_000
 _NOTHING = Units(0)
 
 _RECORD_COLUMNS = "account_id, sequence, id, created_at, model, body, hash"
@@ -70,7 +69,6 @@ class Transaction:
         self._closed = False
         self._totals = Totals(self._db)
         self._kinds = Kinds(self._db, self._totals)
-        self._day_number, self._day_text = 0, "1970-01-01"
         #: Account → month → the credit that is due to a month that has none yet.
         self._credits: dict[str, dict[str, int]] = {}
         #: Whether a call is looked for before it is posted: after a transaction in which one was there already.
@@ -167,12 +165,6 @@ class Transaction:
         """The account's own row or its subscription changed."""
         self._credits.pop(account_id, None)
 
-    def _day(self, at_ms: int) -> str:
-        number = at_ms // _DAY_MS
-        if number != self._day_number:
-            self._day_number, self._day_text = number, day_of(at_ms)
-        return self._day_text
-
     # ------------------------------------------------------------ calls that are open
 
     def open_call(self, row: tuple[Any, ...]) -> None:
@@ -190,7 +182,7 @@ class Transaction:
         hold, charge = settlement.hold, settlement.charge
         if self._careful and (before := self._posted(hold.id)):
             return before
-        kind = self._kinds.of(settlement, self._day(hold.started_at))
+        kind = self._kinds.of(settlement)
         place = kind.place
         month = place.month
         granted = month.credit_granted
@@ -256,7 +248,7 @@ class Transaction:
         account_id, name = month.key
         self._db.execute("INSERT INTO credit_grants VALUES (?, ?, ?, ?)", (account_id, name, amount, now))
         month.credit_granted = amount
-        self._totals.touched[month] = None
+        self._totals.touched_months[month] = None
         detail = {"month": name, "credit_usd": usd(amount)}
         write_entry(self._db, LogEntry(now, actor, "credit.grant", account_id, detail))
 
@@ -286,7 +278,7 @@ class Transaction:
         now = self._now_ms()
         head = self._totals.head(account_id)
         record = self._chain(head, thread, record_id, body, now, model)
-        self._totals.touched[head] = None
+        self._totals.touched_heads[head] = None
         self._db.execute(_APPEND_RECORD, (*record, thread, origin))
         return Record(record_id, account_id, thread, head.sequence, now, msgspec.Raw(body), head.hash.hex())
 

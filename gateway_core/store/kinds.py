@@ -4,6 +4,7 @@ import sqlite3
 from typing import Any
 
 from gateway_core.audit import RecordForm
+from gateway_core.clock import DAY_MS, day_of
 from gateway_core.store.rows import NO_COUNT, NO_TEXT, json_text
 from gateway_core.store.totals import Place, Totals
 from gateway_core.types import Rates, Settlement
@@ -56,13 +57,13 @@ class Kinds:
         """Whether more is remembered than should be."""
         return len(self._kinds) > _REMEMBERED
 
-    def of(self, settlement: Settlement, day: str) -> Kind:
-        """The kind of a call that began on `day`, to be added up: its totals are written at the end."""
+    def of(self, settlement: Settlement) -> Kind:
+        """A call's kind on the day that it began on, to be added up: its totals are written at the end."""
         hold = settlement.hold
         key = (
             hold.account_id,
             hold.bearer_id,
-            day,
+            hold.started_at // DAY_MS,
             hold.month,
             hold.model,
             hold.tier,
@@ -82,6 +83,7 @@ class Kinds:
         )
         found = self._kinds.get(key)
         if found is None:
+            day = day_of(hold.started_at)
             place = self._totals.place(hold.account_id, hold.bearer_id, hold.month, day, hold.model, hold.tier)
             found = self._kinds[key] = Kind(self._number(settlement), place, RecordForm(settlement))
         self._totals.touched_places[found.place] = None

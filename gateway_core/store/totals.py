@@ -4,6 +4,7 @@ They change in memory while a transaction is built and are written once at its e
 """
 
 import sqlite3
+from typing import Any
 
 from gateway_core.audit import genesis
 from gateway_core.store.inserts import inserting
@@ -99,7 +100,7 @@ class Place:
 
 
 class Totals:
-    """All that is remembered. Whoever changes an entry names it in `touched`, or its place."""
+    """All that is remembered. Whoever changes an entry names it, or its place, in what is `touched`."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -108,7 +109,8 @@ class Totals:
         self._bearers: dict[tuple[str, str, str], BearerMonth] = {}
         self._days: dict[tuple[str, str, str, str, str], Day] = {}
         #: To be written: what was changed by itself, and places of which everything was.
-        self.touched: dict[Head | Month, None] = {}
+        self.touched_heads: dict[Head, None] = {}
+        self.touched_months: dict[Month, None] = {}
         self.touched_places: dict[Place, None] = {}
 
     def read_from(self, db: sqlite3.Connection) -> None:
@@ -120,8 +122,8 @@ class Totals:
         """Forgets everything, also what was not written yet."""
         for remembered in (self._heads, self._months, self._bearers, self._days):
             remembered.clear()
-        self.touched.clear()
-        self.touched_places.clear()
+        for touched in (self.touched_heads, self.touched_months, self.touched_places):
+            touched.clear()
 
     @property
     def full(self) -> bool:
@@ -130,23 +132,33 @@ class Totals:
 
     def write(self) -> None:
         """Writes what was changed."""
-        if not self.touched and not self.touched_places:
-            return
-        heads = dict.fromkeys(entry for entry in self.touched if isinstance(entry, Head))
-        months = dict.fromkeys(entry for entry in self.touched if isinstance(entry, Month))
+        heads, months = self.touched_heads, self.touched_months
         bearers: dict[BearerMonth, None] = {}
         days: dict[Day, None] = {}
         for place in self.touched_places:
             heads[place.head] = months[place.month] = bearers[place.bearer] = days[place.day] = None
-        for statement, values in (
-            (_UPSERT_HEADS, [(h.account_id, h.sequence, bytearray(h.hash)) for h in heads if h.sequence]),
-            (_UPSERT_MONTHS, [(*m.key, m.calls, str(m.settled), m.credit_granted, m.credit_used) for m in months]),
-            (_UPSERT_BEARERS, [(*bearer.key, str(bearer.settled)) for bearer in bearers]),
-            (_UPSERT_DAYS, [(*d.key, *d.counts[:_AMOUNTS], *map(str, d.counts[_AMOUNTS:])) for d in days]),
-        ):
-            statement.write(self._db, [value for row in values for value in row])
-        self.touched.clear()
         self.touched_places.clear()
+        values: list[Any] = []
+        for head in heads:
+            if head.sequence:
+                values += (head.account_id, head.sequence, bytearray(head.hash))
+        _UPSERT_HEADS.write(self._db, values)
+        values = []
+        for month in months:
+            values += (*month.key, month.calls, str(month.settled), month.credit_granted, month.credit_used)
+        _UPSERT_MONTHS.write(self._db, values)
+        values = []
+        for bearer in bearers:
+            values += (*bearer.key, str(bearer.settled))
+        _UPSERT_BEARERS.write(self._db, values)
+        values = []
+        for day in days:
+            values += day.key
+            values += day.counts[:_AMOUNTS]
+            values += map(str, day.counts[_AMOUNTS:])
+        _UPSERT_DAYS.write(self._db, values)
+        heads.clear()
+        months.clear()
 
     # ------------------------------------------------------------ what is remembered
 
