@@ -99,7 +99,7 @@ class Transaction:
         """Writes what was gathered and the totals that changed, and makes all of it durable."""
         self._write_gathered()
         self._totals.write()
-        self._db.execute("COMMIT")
+        self._db.commit()
         self._careful = False
         if self._totals.full or self._kinds.full:  # a kind and its totals are forgotten together
             self._totals.forget()
@@ -132,7 +132,7 @@ class Transaction:
         self._db.close()
 
     def _write_gathered(self) -> None:
-        db = self._db
+        cursor = self._db.cursor()
         for statement, values in (
             (INSERT_LEDGER, self._calls),
             (INSERT_GENERATED, self._calls_apart),
@@ -144,7 +144,7 @@ class Transaction:
             if not values:
                 continue
             try:
-                statement.write(db, values)
+                statement.write(cursor, values)
             except sqlite3.IntegrityError as error:
                 if not self._careful and (values is self._calls or values is self._calls_apart):
                     raise SettledBefore from error

@@ -17,14 +17,14 @@ class Rows:
         self._width = row.count("?")
         self._sql = [f"{head} {', '.join([row] * size)} {tail}" for size in range(_MOST + 1)]
 
-    def write(self, db: sqlite3.Connection, values: list[Any]) -> None:
+    def write(self, cursor: sqlite3.Cursor, values: list[Any]) -> None:
         """Runs it for these rows, in their order: the values of one behind those of another."""
         most = _MOST * self._width
         while len(values) > most:
-            db.execute(self._sql[_MOST], values[:most])
+            cursor.execute(self._sql[_MOST], values[:most])
             values = values[most:]
         if values:
-            db.execute(self._sql[len(values) // self._width], values)
+            cursor.execute(self._sql[len(values) // self._width], values)
 
 
 def inserting(

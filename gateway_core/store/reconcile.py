@@ -228,5 +228,5 @@ def _hours(db: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def _still_open(db: sqlite3.Connection) -> Iterator[Finding]:
-    for (call_id,) in db.execute("SELECT o.id FROM open_calls o JOIN ledger l ON l.id = o.id"):
+    for (call_id,) in db.execute("SELECT id FROM open_calls o WHERE EXISTS (SELECT 1 FROM ledger l WHERE l.id = o.id)"):
         yield Finding(f"open_calls {call_id}", "a settled call is not open", "nothing", "an open row")

@@ -132,6 +132,7 @@ class Totals:
 
     def write(self) -> None:
         """Writes what was changed."""
+        cursor = self._db.cursor()  # one for all of them: `execute` of a connection makes one each time
         heads, months = self.touched_heads, self.touched_months
         bearers: dict[BearerMonth, None] = {}
         days: dict[Day, None] = {}
@@ -142,21 +143,21 @@ class Totals:
         for head in heads:
             if head.sequence:
                 values += (head.account_id, head.sequence, bytearray(head.hash))
-        _UPSERT_HEADS.write(self._db, values)
+        _UPSERT_HEADS.write(cursor, values)
         values = []
         for month in months:
             values += (*month.key, month.calls, str(month.settled), month.credit_granted, month.credit_used)
-        _UPSERT_MONTHS.write(self._db, values)
+        _UPSERT_MONTHS.write(cursor, values)
         values = []
         for bearer in bearers:
             values += (*bearer.key, str(bearer.settled))
-        _UPSERT_BEARERS.write(self._db, values)
+        _UPSERT_BEARERS.write(cursor, values)
         values = []
         for day in days:
             values += day.key
             values += day.counts[:_AMOUNTS]
             values += map(str, day.counts[_AMOUNTS:])
-        _UPSERT_DAYS.write(self._db, values)
+        _UPSERT_DAYS.write(cursor, values)
         heads.clear()
         months.clear()
 
