@@ -40,11 +40,7 @@ _RECORD_COLUMNS = "account_id, sequence, id, created_at, model, body, hash"
 _INSERT_RECORDS = inserting("records", _RECORD_COLUMNS, fixed={"thread": f"'{AUDIT_THREAD}'", "origin": "'ledger'"})
 _APPEND_RECORD = f"INSERT INTO records ({_RECORD_COLUMNS}, thread, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_HOURS = inserting("record_hours", "account_id, thread, hour, first", "ON CONFLICT DO NOTHING")
-_INSERT_OPEN = inserting(
-    "open_calls",
-    "id, boot_id, account_id, bearer_id, month, amount, started_at, hold",
-    "ON CONFLICT (id) DO NOTHING",
-)
+_INSERT_OPEN = inserting("open_calls", "id, boot_id, hold", "ON CONFLICT (id) DO NOTHING")
 _DELETE_OPEN = Rows("DELETE FROM open_calls WHERE id IN (VALUES", "?", ")")
 _RECORD = "r.thread, r.sequence, r.created_at, r.body, r.hash"
 # A call's record is found by its ledger row, so that calls need no index of their own by id.
@@ -78,7 +74,7 @@ class Transaction:
         self._calls_apart: list[int | str] = []
         self._records: list[int | str | bytearray] = []
         self._hours: list[int | str] = []
-        self._opened: list[Any] = []
+        self._opened: list[str | bytearray] = []
         self._ended: list[str] = []
 
     # ------------------------------------------------------------ the transaction
@@ -99,6 +95,8 @@ class Transaction:
         """Writes what was gathered and the totals that changed, and makes all of it durable."""
         self._write_gathered()
         self._totals.write()
+        if not self._db.in_transaction:  # an error has ended it, and `commit` would not say so
+            raise sqlite3.OperationalError("nothing can be committed: the transaction is over")
         self._db.commit()
         self._careful = False
         if self._totals.full or self._kinds.full:  # a kind and its totals are forgotten together
@@ -167,9 +165,9 @@ class Transaction:
 
     # ------------------------------------------------------------ calls that are open
 
-    def open_call(self, row: tuple[Any, ...]) -> None:
-        """Puts an open call on disk. One that is there stays as it is."""
-        self._opened += row
+    def open_call(self, call_id: str, boot_id: str, hold: bytes) -> None:
+        """Puts an open call on disk, its hold packed. One that is there stays as it is."""
+        self._opened += (call_id, boot_id, bytearray(hold))
 
     def end_call(self, call_id: str) -> None:
         """Removes an open call, where it is on disk."""

@@ -77,9 +77,7 @@ class CallOp(Op):
         """Writes the row that stands for the call's state now."""
         hold = self.hold
         if self.settlement is None:
-            boot = self._ledger.boot_id
-            row = (hold.id, boot, hold.account_id, hold.bearer_id, hold.month, hold.amount, hold.started_at)
-            books.open_call((*row, bytearray(pack(hold))))
+            books.open_call(hold.id, self._ledger.boot_id, pack(hold))
             return None
         settled = books.post(self.settlement)
         if self.answer is not None and settled.first:

@@ -75,6 +75,7 @@ async def test_a_ledger_of_the_version_before_says_what_it_said(path: Path, befo
         Usage(20, 44, 1, 2, 3),
     )
     assert await store.ledger.lost(samples.account().id, 0) == 7
+    assert [call.hold for call in await store.ledger.orphans()] == [hold("req_open", stream=True)]
     await store.close()
 
 

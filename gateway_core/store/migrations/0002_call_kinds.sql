@@ -108,6 +108,13 @@ SELECT
     nullif(l.acknowledged_bytes, -1) AS acknowledged_bytes, l.sequence
 FROM ledger_rows l JOIN call_kinds k ON k.number = l.kind;
 
+-- An open call's hold says all of these.
+ALTER TABLE open_calls DROP COLUMN account_id;
+ALTER TABLE open_calls DROP COLUMN bearer_id;
+ALTER TABLE open_calls DROP COLUMN month;
+ALTER TABLE open_calls DROP COLUMN amount;
+ALTER TABLE open_calls DROP COLUMN started_at;
+
 CREATE TRIGGER ledger_rows_no_update BEFORE UPDATE ON ledger_rows
 BEGIN SELECT RAISE (ABORT, 'a settled call is never changed; correct it with an adjustment'); END;
 CREATE TRIGGER ledger_rows_no_delete BEFORE DELETE ON ledger_rows
