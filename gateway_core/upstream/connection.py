@@ -117,11 +117,8 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ one exchange
 
-    async def exchange(self, head: bytes, body: bytes, deadlines: Deadlines, began: float) -> None:
-        """Writes a request, and returns once `status` and `headers` of its answer are there.
-
-        `head` ends where the length of the body belongs; `began`: the loop's time of the call.
-        """
+    def begin(self, head: bytes, body: bytes, deadlines: Deadlines, began: float) -> None:
+        """Writes a request: `head` ends where the length of the body belongs. `began`: the loop's time of the call."""
         self._state, self._fault = _HEAD, None
         self._started = self._answered = self._unwritten = self.reusable = False
         self._beyond = self._size = 0
@@ -137,16 +134,18 @@ class Connection(asyncio.Protocol):
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
         else:
             transport.writelines((b"%b%d\r\n\r\n" % (head, len(body)), body))
-        while self._state == _HEAD:
-            if self._fault is not None:
-                if self._unwritten and not self._answered and self._served > 1:
-                    raise Unprocessed(self._fault)
-                raise Unavailable(self._fault)
-            waiter = self._waiter = self.loop.create_future()
-            try:
-                await waiter
-            finally:
-                self._waiter = None
+
+    def awaited(self) -> asyncio.Future[None] | None:
+        """What to wait for, and then to ask again; None: `status` and `headers` of the answer are there."""
+        if self._state != _HEAD:
+            self._waiter = None
+            return None
+        if self._fault is not None:
+            if self._unwritten and not self._answered and self._served > 1:
+                raise Unprocessed(self._fault)
+            raise Unavailable(self._fault)
+        self._waiter = self.loop.create_future()
+        return self._waiter
 
     def plain(self, limit: int) -> bytes | None:
         """The body of a success that is here whole, within `limit`, and not compressed. None: there is more to it."""

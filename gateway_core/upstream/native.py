@@ -81,21 +81,29 @@ class NativeUpstream:
         if connection is None:
             connection = await self._pool.opened(target.origin, deadlines, began)
         try:
-            await connection.exchange(head, request.body, deadlines, began)
+            connection.begin(head, request.body, deadlines, began)
+            while (waiter := connection.awaited()) is not None:
+                await waiter
         except Unprocessed:
             self._end(connection)
-        except BaseException:
-            self._end(connection)
-            raise
-        else:
-            return connection
-        connection = await self._pool.opened(target.origin, deadlines, began, new=True)
-        try:
-            await connection.exchange(head, request.body, deadlines, began)
+            connection = await self._pool.opened(target.origin, deadlines, began, new=True)
+            await self._once_more(connection, head, request.body, deadlines, began)
         except BaseException:
             self._end(connection)
             raise
         return connection
+
+    async def _once_more(
+        self, connection: Connection, head: bytes, body: bytes, deadlines: Deadlines, began: float
+    ) -> None:
+        """The same, on a connection that is new."""
+        try:
+            connection.begin(head, body, deadlines, began)
+            while (waiter := connection.awaited()) is not None:
+                await waiter
+        except BaseException:
+            self._end(connection)
+            raise
 
     def _end(self, connection: Connection) -> None:
         connection.cut()

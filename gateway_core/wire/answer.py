@@ -12,8 +12,9 @@ _encode = msgspec.json.Encoder().encode
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 _EMPTY: Mapping[str, msgspec.Raw] = {}
-# What we write ourselves in every answer: a provider's own field of that name never replaces it.
+# What we write ourselves in every answer, and in its usage: a provider's own field of that name never replaces it.
 _OURS = frozenset({"id", "object", "created", "model", "choices", "usage"})
+_COUNTED = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "cost_cents"})
 
 
 def answer_id(provider_id: str | None, call_id: str) -> str:
@@ -25,21 +26,22 @@ def answer_id(provider_id: str | None, call_id: str) -> str:
 
 def usage_object(usage: Usage, fields: Mapping[str, msgspec.Raw] | None, cost_cents: str | None) -> dict[str, Any]:
     """Usage in OpenAI's shape: the three counts are ours, details are the provider's where it gave any."""
-    result: dict[str, Any] = {
+    counts: dict[str, Any] = {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
     }
-    if fields is None:
-        result["prompt_tokens_details"] = {"cached_tokens": usage.cached}
-        result["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
-    else:
-        result = {**result, **fields, **result}
     if cost_cents is not None:
-        result["cost_cents"] = cost_cents
-    else:
-        result.pop("cost_cents", None)
-    return result
+        counts["cost_cents"] = cost_cents
+    if fields is None:
+        counts["prompt_tokens_details"] = {"cached_tokens": usage.cached}
+        counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+        return counts
+    return {**counts, **(fields if _COUNTED.isdisjoint(fields) else _without(fields, _COUNTED))}
+
+
+def _without(fields: Mapping[str, msgspec.Raw], ours: frozenset[str]) -> dict[str, msgspec.Raw]:
+    return {name: value for name, value in fields.items() if name not in ours}
 
 
 def encode_completion(
@@ -60,7 +62,8 @@ def encode_completion(
         "choices": completion.choices,
         "usage": usage_object(usage, completion.usage_fields, cost_cents),
     }
-    return _encode({**answer, **completion.extra, **answer} if completion.extra else answer)
+    extra = completion.extra
+    return _encode({**answer, **(extra if _OURS.isdisjoint(extra) else _without(extra, _OURS))})
 
 
 EVENT_END = b"\n\n"
