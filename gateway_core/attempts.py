@@ -8,7 +8,7 @@ import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway_core.errors import (
     ContentRefused,
@@ -22,11 +22,13 @@ from gateway_core.errors import (
     RouteDoubted,
     RouteRefused,
     Throttled,
+    Unavailable,
 )
 from gateway_core.ports import Chunks, Provider
 from gateway_core.route_health import Health, RouteHealth
 from gateway_core.types import Batch, ChatRequest, Completion, Route
-from gateway_core.upstream.deadlines import Sweep, Wait
+from gateway_core.upstream.deadlines import TaskDeadlines
+from gateway_core.upstream.faults import too_slow
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class Attempts:
         self._providers = providers
         self._retries = retries
         self._health = health
-        self._sweep = Sweep()
+        self._deadlines = TaskDeadlines()
 
     def complete(
         self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
@@ -78,20 +80,31 @@ class Attempts:
         stream: bool = False,
     ) -> tuple[Route, T]:
         loop = asyncio.get_running_loop()
+        task = _task(loop)
+        cancelled = task.cancelling()
         began = loop.time()
         faults: list[ProviderFault] = []
         for route in routes:
             health, provider = self._health.of(route), self._providers[route.provider]
             last = began + route.deadlines.total
             for attempt in range(self._retries + 1):
+                asked = loop.time() if faults else began
+                if asked >= last:
+                    faults.append(_late(route, first=False))
+                    break
                 ticket = health.take()
                 if ticket is None:
                     faults.append(health.refusal())
                     break
-                asked = loop.time() if faults else began
+                due = min(asked + route.deadlines.first_byte, last) if stream else last
                 try:
-                    with self._bounded(route, asked, last, loop, stream=stream):
+                    self._deadlines.begin(task, due, loop)
+                    try:
                         answer = await ask(provider, request, route, limit)
+                    finally:
+                        # Where somebody else has cancelled it as well, it stays cancelled.
+                        if self._deadlines.end(task) and task.uncancel() <= cancelled:
+                            raise _late(route, first=due < last) from None
                 except ProviderFault as fault:
                     _report(health, ticket, fault)
                     if isinstance(fault, ContentRefused):
@@ -110,15 +123,19 @@ class Attempts:
                 await asyncio.sleep(pause)
         raise _failure(faults)
 
-    def _bounded(
-        self, route: Route, asked: float, last: float, loop: asyncio.AbstractEventLoop, *, stream: bool
-    ) -> Wait:
-        """One attempt's deadline: a stream's first event, and the end of the call's time."""
-        deadlines = route.deadlines
-        if stream and asked + deadlines.first_byte < last:
-            first = deadlines.first_byte
-            return Wait(self._sweep, loop, asked + first, "sent no event within %g s", first)
-        return Wait(self._sweep, loop, last, "took longer than %g s in all", deadlines.total)
+
+def _task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    task = asyncio.current_task(loop)
+    if task is None:
+        raise RuntimeError("a deadline needs a task to cancel")
+    return task
+
+
+def _late(route: Route, *, first: bool) -> Unavailable:
+    """What is said of an attempt whose deadline has passed: a stream's for its first event, or the call's own."""
+    if first:
+        return Unavailable(f"sent no event within {route.deadlines.first_byte:g} s")
+    return Unavailable(too_slow(route.deadlines, in_all=True, started=False))
 
 
 def _complete(

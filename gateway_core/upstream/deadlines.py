@@ -1,8 +1,9 @@
 """Deadlines without a timer each: one look, every 100 ms, at all that is being waited for."""
 
 import asyncio
+import math
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway_core.errors import Unavailable
 
@@ -47,17 +48,14 @@ class Sweep:
 
 
 class Wait:
-    """One wait with a deadline, as a context manager: raises Unavailable with `complaint` when it is over, in which
-    %g stands for `seconds`, where these are given.
+    """One wait with a deadline, as a context manager: raises Unavailable with `complaint` when it is over.
 
     Like asyncio.timeout it cancels the task that waits, and a cancellation from elsewhere stays one.
     """
 
-    __slots__ = ("_before", "_complaint", "_expired", "_seconds", "_sweep", "_task", "due", "loop")
+    __slots__ = ("_before", "_complaint", "_expired", "_sweep", "_task", "due", "loop")
 
-    def __init__(
-        self, sweep: Sweep, loop: asyncio.AbstractEventLoop, due: float, complaint: str, seconds: float | None = None
-    ) -> None:
+    def __init__(self, sweep: Sweep, loop: asyncio.AbstractEventLoop, due: float, complaint: str) -> None:
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task to cancel")
@@ -65,7 +63,6 @@ class Wait:
         self._task = task
         self._before = task.cancelling()
         self._complaint = complaint
-        self._seconds = seconds
         self._expired = False
         self.loop = loop
         #: On the loop's clock.
@@ -78,7 +75,7 @@ class Wait:
 
     def __enter__(self) -> None:
         if self.due <= self.loop.time():
-            raise self._over()
+            raise Unavailable(self._complaint)
         self._sweep.add(self)
 
     def __exit__(
@@ -86,7 +83,33 @@ class Wait:
     ) -> None:
         self._sweep.discard(self)
         if self._expired and self._task.uncancel() <= self._before:
-            raise self._over() from None
+            raise Unavailable(self._complaint) from None
 
-    def _over(self) -> Unavailable:
-        return Unavailable(self._complaint if self._seconds is None else self._complaint % self._seconds)
+
+class TaskDeadlines:
+    """The same of tasks, each of which has one deadline at a time: for what every call does, without an object for it.
+
+    One whose deadline has passed is cancelled, and told so by `end`.
+    """
+
+    def __init__(self) -> None:
+        #: On the loop's clock; -inf where it has passed.
+        self._due: dict[asyncio.Task[Any], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, task: asyncio.Task[Any], due: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts looking at it."""
+        self._due[task] = due
+        if self._timer is None:
+            self._timer = loop.call_later(INTERVAL, self._look, loop)
+
+    def end(self, task: asyncio.Task[Any]) -> bool:
+        """Stops looking at it. Whether its deadline has passed: then `uncancel` is the caller's."""
+        return self._due.pop(task) == -math.inf
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for task in [task for task, due in self._due.items() if -math.inf < due <= now]:
+            self._due[task] = -math.inf
+            task.cancel()
+        self._timer = loop.call_later(INTERVAL, self._look, loop) if self._due else None

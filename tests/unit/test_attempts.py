@@ -249,3 +249,43 @@ async def test_attempts_and_their_pauses_end_with_the_calls_time(stream: bool) -
         await (tried.stream if stream else tried.complete)("req_1", REQUEST, routes, None)
     assert 1 < first.asked <= 11 if stream else first.asked == 1
     assert first.closed == first.asked
+
+
+async def test_a_route_that_there_is_no_time_left_for_is_not_asked() -> None:
+    first, second = Scripted("first"), Scripted("second")
+    first.hangs = True
+    known = health(breaker_failures=1)
+    tried = Attempts({"first": first, "second": second}, 0, known)
+    routes = [Route("first", "m", Deadlines(total=0.1)), Route("second", "m", Deadlines(total=0.1))]
+    with pytest.raises(ProviderError):
+        await tried.complete("req_1", REQUEST, routes, None)
+    assert (first.asked, first.closed, second.asked) == (1, 1, 0)
+    assert [report.state for report in known.report()] == ["open", "closed"]
+
+
+async def test_a_cancellation_from_elsewhere_stays_one() -> None:
+    first = Scripted("first")
+    first.hangs = True
+    tried = Attempts({"first": first}, 2, health())
+    routes = [Route("first", "m", Deadlines(total=60))]
+    call = asyncio.create_task(tried.complete("req_1", REQUEST, routes, None))
+    await first.asked_again.wait()
+    # Its deadline passes, too.
+    for task in tried._deadlines._due:
+        tried._deadlines._due[task] = 0.0
+    tried._deadlines._look(asyncio.get_running_loop())
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (first.asked, first.closed, tried._deadlines._due) == (1, 1, {})
+
+
+async def test_nothing_is_looked_at_once_the_calls_are_over() -> None:
+    tried = Attempts({"first": Scripted("first")}, 2, health())
+    await tried.complete("req_1", REQUEST, ROUTES[:1], None)
+    deadlines = tried._deadlines
+    assert deadlines._timer is not None
+    deadlines._timer.cancel()
+    deadlines._look(asyncio.get_running_loop())
+    assert not deadlines._due
+    assert deadlines._timer is None

@@ -5,7 +5,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from spl_provider_openai.quirks import ModelQuirks, Quirks
+from hypothesis import given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
+from spl_provider_openai.quirks import FOREIGN, ModelQuirks, Quirks
 from spl_provider_openai.request import encode_request
 from spl_provider_openai.settings import OpenAISettings
 
@@ -143,3 +146,39 @@ def test_X2_usage_is_not_asked_for_where_it_cannot_be() -> None:
     given = settings(models={"old*": {"stream_usage": False}})
     assert "stream_options" not in sent(given, "older", stream=True)
     assert sent(given, "m", stream=True)["stream_options"] == {"include_usage": True}
+
+
+# ---------------------------------------------------------------- what other vendors put into messages
+
+MARKED = st.dictionaries(st.sampled_from([*FOREIGN, "text", "id"]), st.just("x"), max_size=2)
+PART = st.builds(lambda marks: {**marks, "type": "text", "text": '"reasoning":'}, MARKED)
+FUNCTION = st.builds(lambda marks: {**marks, "name": "f", "arguments": "{}", "parameters": {"reasoning": {}}}, MARKED)
+CALL = st.builds(lambda marks, function: {**marks, "id": "c", "function": function}, MARKED, FUNCTION)
+TOOL = st.builds(lambda marks, function: {**marks, "type": "function", "function": function}, MARKED, FUNCTION)
+MESSAGE = st.builds(
+    lambda marks, content, calls: {**marks, "role": "assistant", "content": content, "tool_calls": calls},
+    MARKED,
+    st.just("text") | st.lists(PART, min_size=1, max_size=2),
+    st.none() | st.lists(CALL, max_size=2),
+)
+
+
+def without_foreign(value: Any, *, schema: bool = False) -> Any:
+    """The rule, said once more: nowhere but in a schema."""
+    if isinstance(value, list):
+        return [without_foreign(one) for one in value]
+    if not isinstance(value, dict) or schema:
+        return value
+    kept = {name: one for name, one in value.items() if name not in FOREIGN}
+    return {name: without_foreign(one, schema=name == "parameters") for name, one in kept.items()}
+
+
+@tried(max_examples=300, deadline=None)
+@given(st.lists(MESSAGE, min_size=1, max_size=2), st.none() | st.lists(TOOL, max_size=2), st.booleans())
+def test_marks_are_found_wherever_they_are_taken_out(messages: list[Any], tools: list[Any] | None, top: bool) -> None:
+    fields: dict[str, Any] = {"messages": messages, "tools": tools, **({"cache_control": MARK} if top else {})}
+    made = sent(settings(), "gpt-4o", **fields)
+    assert made["messages"] == without_foreign(messages)
+    assert made["tools"] == without_foreign(tools)
+    assert "cache_control" not in made
+    assert sent(settings(foreign_fields="keep"), "gpt-4o", **fields)["messages"] == messages
