@@ -90,6 +90,7 @@ ODD = st.sampled_from(
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": 5}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}},
         {"type": "content_block_stop", "index": 0},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "again"}},
@@ -194,6 +195,27 @@ async def test_thinking_that_came_as_runs_is_kept_whole(each: bool) -> None:
     assert by_runs == singly
     ((_, entries),) = memory.kept
     assert b"We must look first." in b"".join(entries.values())
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize(
+    "between",
+    [
+        [delta("text_delta", "By the way.", 0)],
+        [*block(1, "thinking_delta", []), delta("thinking_delta", "a", 0)],
+        [block(1, "thinking_delta", [])[0], delta("thinking_delta", "Also: ", 1)],
+    ],
+)
+async def test_thinking_is_the_thinking_of_its_block_whatever_comes_between(
+    each: bool, between: list[dict[str, Any]]
+) -> None:
+    signed = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}}
+    thinking = [delta("thinking_delta", text, 0) for text in ("We ", "must ", "look ", "first.")]
+    deltas = [*thinking[:2], *between, *thinking[2:], signed]
+    call = block(2, "input_json_delta", [delta("input_json_delta", "{}", 2)])
+    events = [START, *block(0, "thinking_delta", deltas), *call, STOP, {"type": "message_stop"}]
+    by_runs, singly, _ = await both(events, each=each)
+    assert by_runs == singly
 
 
 @pytest.mark.parametrize("each", [False, True])

@@ -89,7 +89,7 @@ class StreamDecoder:
         #: What most events of the block that is open are like, once its first delta was looked at.
         self.alike: Alike | None = None
         self._looked = False
-        #: How the last text was written, and the thinking that it is a part of.
+        #: How the text that was looked at was written, and the thinking that it is a part of.
         self._said_as = self._content_shape
         self._thought: _Block | None = None
         self._counts = Counts()
@@ -164,7 +164,8 @@ class StreamDecoder:
 
     def _said(self, text: str, shape: Shape, thought: _Block | None = None) -> Chunk:
         """One text and nothing else, as every delta is that says anything."""
-        self._said_as, self._thought = shape, thought
+        if not self._looked:  # what is alike to this delta is said as it is, whatever comes between them
+            self._said_as, self._thought = shape, thought
         self._chars += len(text)
         return Chunk(
             choices=_Raw(b"%b%b%b" % (shape.before, _encode(text), shape.after)), texts=(text,), usage=self._so_far()
