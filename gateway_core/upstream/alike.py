@@ -32,7 +32,7 @@ class Alike:
         start, stop = len(before), -len(after)
         tokens: list[bytes] = []
         for data in events[at:] if at else events:
-            if not data.startswith(before) or not data.endswith(after):
+            if data[:start] != before or data[stop:] != after:
                 break
             tokens.append(data[start:stop])
         return tokens

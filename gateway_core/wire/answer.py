@@ -102,21 +102,24 @@ class ChunkEncoder:
                     self._fit(chunk.shape)
                 pieces += (self._open, self._between.join(chunk.tokens), self._close)
             elif chunk.texts or is_event(chunk):
-                extra = chunk.extra
-                if extra is not self._extra:
-                    if extra != self._extra:
-                        self._end = _fields(extra) + self._tail
-                    self._extra = extra
+                if chunk.extra is not self._extra:
+                    self._note_extra(chunk.extra)
                 choices = bytes(chunk.choices)
                 if choices.find(10) >= 0 or choices.find(13) >= 0:  # hardly ever
                     choices = _one_line(choices)
                 pieces += (head, choices, self._end)
         return b"".join(pieces)
 
+    def _note_extra(self, extra: Mapping[str, msgspec.Raw]) -> None:
+        if extra != self._extra:
+            self._end = _fields(extra) + self._tail
+        self._extra = extra
+
     def _fit(self, shape: Shape) -> None:
         self._shape = shape
+        self._note_extra(shape.extra)
         self._open = self._head + shape.before
-        self._close = shape.after + _fields(shape.extra) + self._tail
+        self._close = shape.after + self._end
         self._between = self._close + self._open
 
     def usage(
