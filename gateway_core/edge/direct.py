@@ -216,9 +216,8 @@ class DirectClient:
 
     def put(self, data: bytes) -> tuple[int, int] | None:
         """The same at once: the bytes that were written to the connection, and how many of them wait here."""
-        framed = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._head:
-            framed, self._head = self._head + framed, b""
+        framed = b"".join((self._head, b"%x\r\n" % len(data), data, b"\r\n"))
+        self._head = b""
         connection = self._connection
         transport = connection.transport
         if transport.is_closing():

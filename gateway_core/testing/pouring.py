@@ -70,18 +70,30 @@ class Received(Struct):
 class _Client:
     """A connection that takes so many bytes and no more: those that follow wait, until it is lost."""
 
-    def __init__(self, takes: int) -> None:
+    def __init__(self, takes: int, *, pours: bool) -> None:
         self.data = b""
         self._takes = takes
+        self._pours = pours
         self._written = 0
 
-    def line(self) -> "_Client":
-        return self
+    def line(self) -> "_Client | None":
+        return self if self._pours else None
+
+    async def write(self, data: bytes) -> bool:
+        """Waits for nothing either."""
+        self.put(data)
+        return True
+
+    def written(self) -> int:
+        return self._written
+
+    def unsent(self) -> int:
+        return max(0, self._written - self._takes)
 
     def put(self, data: bytes) -> tuple[int, int]:
         self.data += data
         self._written += len(b"%x\r\n%b\r\n" % (len(data), data))
-        return self._written, max(0, self._written - self._takes)
+        return self._written, self.unsent()
 
     def full(self) -> bool:
         return True
@@ -90,9 +102,12 @@ class _Client:
         """What waits is not waited for: it goes when the connection is lost."""
 
 
-async def received(reads: Sequence[bytes], reader: Reader, *, takes: int = 2**40, limit: int = 1024 * 1024) -> Received:
-    """What a client gets of these reads, who is lost at the end when its kernel has taken `takes` bytes."""
-    client: Any = _Client(takes)
+async def received(
+    reads: Sequence[bytes], reader: Reader, *, takes: int = 2**40, limit: int = 1024 * 1024, pours: bool = True
+) -> Received:
+    """What a client gets of these reads, who is lost at the end when its kernel has taken `takes` bytes: as they come,
+    or where each write is waited for."""
+    client: Any = _Client(takes, pours=pours)
     delivery = Delivery(1, 0)
     encoder = ChunkEncoder("chatcmpl-1", "m", 1)
     chunks = EventChunks(ReadAnswer(reads, limit), reader)

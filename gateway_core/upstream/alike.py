@@ -41,11 +41,15 @@ class Alike:
 def said(tokens: Sequence[bytes]) -> list[str] | None:
     """The texts of some tokens; None unless each is one JSON string on one line, and says something."""
     try:
-        texts = [_text(tokens[0])] if len(tokens) == 1 else list(map(_text, tokens))
+        if len(tokens) == 1:
+            line = tokens[0]
+            texts = [_text(line)]
+        else:
+            line = b"".join(tokens)
+            texts = list(map(_text, tokens))
     except _NO_TEXT:
         return None
-    together = b"".join(tokens)
-    return None if _LF in together or _CR in together or "" in texts else texts
+    return None if _LF in line or _CR in line or "" in texts else texts
 
 
 class Framing:

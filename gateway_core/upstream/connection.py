@@ -207,20 +207,16 @@ class Connection(asyncio.Protocol):
 
     def _pour(self, take: Callable[[bytes], bool]) -> None:
         """In the callback that brought it."""
-        pieces = self._pieces
-        if pieces:
-            due = self.loop.time() + self._deadlines.idle
-            self.due = min(self._last, due)
-            piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            pieces.clear()
-            try:
-                if not take(piece):
-                    self._stopped = True
-            except BaseException as error:  # noqa: BLE001  # it belongs to who waits in `poured`
-                self._stopped = error
-        if self._stopped or self._state != _BODY or self._fault is not None:
-            self._take = None
-            self._wake()
+        idle, self.due = self.loop.time() + self._deadlines.idle, self._last
+        if idle < self.due:
+            self.due = idle
+        piece = b"".join(self._pieces)
+        self._pieces.clear()
+        try:
+            if not take(piece):
+                self._stopped = True
+        except BaseException as error:  # noqa: BLE001  # it belongs to who waits in `poured`
+            self._stopped = error
 
     @property
     def done(self) -> bool:
@@ -305,7 +301,11 @@ class Connection(asyncio.Protocol):
         else:
             self._note_beyond(len(data))
         if self._take is not None:
-            self._pour(self._take)
+            if self._pieces:
+                self._pour(self._take)
+            if self._stopped or self._state != _BODY or self._fault is not None:
+                self._take = None
+                self._wake()
         elif self._pieces or self._state != _HEAD:
             self._hold(len(data))
             self._wake()

@@ -14,7 +14,7 @@ from spl_provider_openai.faults import fault_inside
 from spl_provider_openai.repair import StreamedChoice, is_plain, repaired
 from spl_provider_openai.template import alike_to
 from spl_provider_openai.usage import Report, usage_in, usage_of
-from spl_provider_openai.view import Choice, ChunkChoice, message_of, text_alone, texts_of
+from spl_provider_openai.view import Choice, ChunkChoice, is_text_alone, message_of, texts_of
 
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _choices = msgspec.json.Decoder(list[Choice]).decode
@@ -134,8 +134,8 @@ class ChunkDecoder:
             if self._answer(choice.index or 0).pass_on(choice):
                 texts = texts_of(choice.delta) if choice.delta is not None else ()
                 finish = choice.finish_reason is not None
-                if self._tries and usage is None and (alone := text_alone(choice)) is not None:
-                    self._look_for_alike(data, bytes(raw), alone, fields)
+                if self._tries and usage is None and is_text_alone(choice):
+                    self._look_for_alike(data, bytes(raw), choice, fields)
                 return [Chunk(raw, texts, finish, usage, usage_fields, self._id, self._created, fields)]
         said = self._written_anew(raw) if raw is not None and view else []
         *before, (choices, texts, finish) = said or [(_NO_CHOICES, (), False)]
@@ -143,10 +143,10 @@ class ChunkDecoder:
         chunks.append(Chunk(choices, texts, finish, usage, usage_fields, self._id, self._created, fields))
         return chunks
 
-    def _look_for_alike(self, data: bytes, choices: bytes, text: str, fields: dict[str, Raw]) -> None:
+    def _look_for_alike(self, data: bytes, choices: bytes, choice: ChunkChoice, fields: dict[str, Raw]) -> None:
         if self.alike is None or not self.alike.tokens((data,)):
             self._tries -= 1
-            self.alike = alike_to(data, choices, text, fields)
+            self.alike = alike_to(data, choices, choice, fields)
 
     def _written_anew(self, raw: Raw) -> list[_Said]:
         """The event's choices as OpenAI writes them, one by one."""

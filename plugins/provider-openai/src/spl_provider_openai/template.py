@@ -10,14 +10,15 @@ from gateway_core.upstream.alike import Alike
 from spl_provider_openai.view import ChunkChoice
 
 _TEXT = re.compile(rb'"content":\s*("(?:[^"\\]|\\.)*")')
-_text = msgspec.json.Decoder(str).decode
 _choices = msgspec.json.Decoder(list[ChunkChoice]).decode
-_PROBE = b'"\\u2028 other text"'
+_PROBE = "\u2028 other text"
+_PROBE_TOKEN = msgspec.json.encode(_PROBE)
 _NOT_ALIKE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-def alike_to(data: bytes, choices: bytes, text: str, extra: Mapping[str, msgspec.Raw]) -> Alike | None:
-    """What is alike to an event whose one choice has that text; None where its place is not found for certain.
+def alike_to(data: bytes, choices: bytes, choice: ChunkChoice, extra: Mapping[str, msgspec.Raw]) -> Alike | None:
+    """What is alike to an event with that one choice; None where the place of its text is not found for certain:
+    another text that is put there must be read as this choice with that text.
 
     `choices` as they stand in it, `extra`: its other fields.
     """
@@ -27,12 +28,13 @@ def alike_to(data: bytes, choices: bytes, text: str, extra: Mapping[str, msgspec
         return None
     at, end = found.span(1)
     try:
-        same = _choices(choices)
-        other = _choices(choices[:at] + _PROBE + choices[end:])
+        (other,) = _choices(choices[:at] + _PROBE_TOKEN + choices[end:])
     except _NOT_ALIKE:
         return None
-    for choice, said in ((same[0], text), (other[0], _text(_PROBE))):
-        if choice.delta is None or choice.delta.content != said:
-            return None
+    if choice.delta is None or other.delta is None or other.delta.content != _PROBE:
+        return None
+    other.delta.content = choice.delta.content
+    if other != choice:
+        return None
     shape = Shape(choices[:at], choices[end:], extra)
     return Alike(data[: choices_at + at], data[choices_at + end :], shape)

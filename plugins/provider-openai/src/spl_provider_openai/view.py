@@ -76,22 +76,21 @@ def texts_of(message: Message) -> tuple[str, ...]:
     return tuple(_all_texts(message))
 
 
-def text_alone(choice: ChunkChoice) -> str | None:
-    """The content of an answer's part that is nothing but content, neither its beginning nor its end."""
+def is_text_alone(choice: ChunkChoice) -> bool:
+    """Whether an answer's part is nothing but content, neither its beginning nor its end."""
     delta = choice.delta
-    if (
-        delta is None
-        or choice.finish_reason is not None
-        or choice.usage is not None
-        or delta.role is not None
-        or delta.reasoning_content is not None
-        or delta.reasoning is not None
-        or delta.refusal is not None
-        or delta.tool_calls is not None
-        or delta.function_call is not None
-    ):
-        return None
-    return delta.content if isinstance(delta.content, str) else None
+    return (
+        delta is not None
+        and isinstance(delta.content, str)
+        and choice.finish_reason is None
+        and choice.usage is None
+        and delta.role is None
+        and delta.reasoning_content is None
+        and delta.reasoning is None
+        and delta.refusal is None
+        and delta.tool_calls is None
+        and delta.function_call is None
+    )
 
 
 def _all_texts(message: Message) -> Iterator[str]:
