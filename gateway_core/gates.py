@@ -119,16 +119,8 @@ class Gates:
     def _call(self, client: Client, caller: Caller, request: ChatRequest, now: int) -> Call:
         if now // _DAY_MS != self._day:
             self._day, self._month = now // _DAY_MS, month_of(now)
-        return Call(
-            id=client.request_id,
-            principal=caller.principal,
-            account=caller.account,
-            request=request,
-            endpoint=ENDPOINT,
-            started_at=now,
-            month=self._month,
-            address=client.credentials.address,
-        )
+        address = client.credentials.address
+        return Call(client.request_id, caller.principal, caller.account, request, ENDPOINT, now, self._month, address)
 
     async def _look(self, unread: Call, client: Listener) -> None:
         """Refuses a call that finds its minute full; takes nothing.

@@ -140,7 +140,7 @@ class Pipeline:
         if interrupt.reason is not None:  # it left while its answer was counted
             await self._fail(admitted, interrupt.reason, interrupt.reason, usage)
             return
-        end = End(usage=usage, generated=usage, outcome="ok", route=route)
+        end = End(usage, usage, "ok", route)
         settlement = self._settler.draw_up(admitted.hold, end)
         body = encode_completion(
             completion,

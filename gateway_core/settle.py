@@ -49,18 +49,18 @@ LEAST_OUTPUT = 16
 """A cap that affords fewer output tokens than this refuses the call rather than cutting its answer to nothing."""
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True):
+class End(msgspec.Struct, frozen=True):
     """How a call ended: what was delivered of it (`usage`), and what its provider made (`generated`)."""
 
     usage: Usage
     generated: Usage
     outcome: Outcome
+    #: Who served it; None where nobody did.
+    route: Route | None = None
     stream_state: StreamState | None = None
     error_code: str | None = None
     #: Bytes of a cut stream that its client acknowledged, where that is known.
     acknowledged_bytes: int | None = None
-    #: Who served it; None where nobody did.
-    route: Route | None = None
     ttft_ms: int | None = None
 
 
@@ -114,23 +114,23 @@ class Settler:
         amount = worst_case(input_tokens, output_tokens, rates)
         if amount > MAX_AMOUNT:
             raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))
-        return Hold(
-            id=call.id,
-            account_id=call.account.id,
-            bearer_id=principal.bearer_id,
-            month=call.month,
-            amount=amount,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            rates=rates,
-            model=request.model,
-            tier=terms.tier,
-            endpoint=call.endpoint,
-            started_at=call.started_at,
-            stream=request.stream,
-            account_cap=None if unmetered else terms.cap,
-            bearer_cap=None if unmetered else principal.cap,
-            day_cap=None if unmetered else terms.day_cap,
+        return Hold(  # by position, in the struct's order: by name it costs four times as much
+            call.id,
+            call.account.id,
+            principal.bearer_id,
+            call.month,
+            amount,
+            input_tokens,
+            output_tokens,
+            rates,
+            request.model,
+            terms.tier,
+            call.endpoint,
+            call.started_at,
+            request.stream,
+            None if unmetered else terms.cap,
+            None if unmetered else principal.cap,
+            None if unmetered else terms.day_cap,
         )
 
     def _rates(self, call: Call, standing: Standing, worst: Usage) -> Rates:
@@ -184,24 +184,24 @@ class Settler:
             owed = max(produced.owed, owed)
             loss += max(0, produced.owed - delivered.owed)
         route = end.route
-        return Settlement(
-            hold=hold,
-            usage=end.usage,
-            generated=end.generated,
-            charge=charge,
+        return Settlement(  # by position, as a hold
+            hold,
+            end.usage,
+            end.generated,
+            charge,
             # Bounded: a provider's count may be absurd, and its row must fit all the same.
-            owed=owed if owed <= MAX_AMOUNT else Units(MAX_AMOUNT),
-            loss=Units(min(loss, MAX_AMOUNT)) if loss else _NOTHING,
-            outcome=end.outcome,
-            stream_state=end.stream_state,
-            error_code=end.error_code,
-            acknowledged_bytes=end.acknowledged_bytes,
-            provider=route.provider if route else "",
-            upstream_model=route.model if route else "",
-            latency_ms=now - hold.started_at if now > hold.started_at else 0,
-            ttft_ms=end.ttft_ms,
-            served_at=now,
-            billed_by="upstream" if hold.rates == BILLED_UPSTREAM else "gateway",
+            owed if owed <= MAX_AMOUNT else Units(MAX_AMOUNT),
+            Units(min(loss, MAX_AMOUNT)) if loss else _NOTHING,
+            end.outcome,
+            end.stream_state,
+            end.error_code,
+            route.provider if route else "",
+            route.model if route else "",
+            now - hold.started_at if now > hold.started_at else 0,
+            end.ttft_ms,
+            now,
+            "upstream" if hold.rates == BILLED_UPSTREAM else "gateway",
+            end.acknowledged_bytes,
         )
 
     # ------------------------------------------------------------ a commit whose fate is unknown

@@ -13,6 +13,7 @@ _Name = tuple[str, str, int]
 """What a window is counted under: its key, its unit and its span in seconds, 0 for a UTC day."""
 
 _Entry = tuple[Window, Counter, Bucket, int]
+"""One thing that a call took. A list of them is its reservation's token: empty once that was settled or cancelled."""
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):
@@ -22,16 +23,6 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     unit: str
     seconds: int
     buckets: tuple[tuple[int, int], ...]
-
-
-class Taken:
-    """What one call took, until it is settled or cancelled."""
-
-    __slots__ = ("entries", "open")
-
-    def __init__(self, entries: list[_Entry]) -> None:
-        self.entries = entries
-        self.open = True
 
 
 _NOTHING = Reservation()
@@ -87,17 +78,14 @@ class Windows:
             # What was taken now counts for the whole of a sliding window.
             reset = -(-counter.rest(now) // 1000) if window.day or not amount else window.seconds * 1000
             states.append(LimitState(window, remaining, reset))
-        return Reservation(tuple(states), Taken(entries))
+        return Reservation(tuple(states), entries)
 
     def settle(self, reservation: Reservation, tokens: int) -> None:
         """Gives back reserved tokens that were not used; what was used beyond them counts from now on."""
-        taken = reservation.token
-        if not isinstance(taken, Taken) or not taken.open:
-            return
-        taken.open = False
+        entries: list[_Entry] = reservation.token or []
         if tokens < 0:
             tokens = 0
-        for window, counter, bucket, amount in taken.entries:
+        for window, counter, bucket, amount in entries:
             if window.unit != "tokens" or tokens == amount:
                 continue
             if tokens < amount:
@@ -106,15 +94,14 @@ class Windows:
                 now = self.now()
                 # The counter it came from may have been forgotten in the meantime: the debt is the window's.
                 self._counter(window, now).take(now, tokens - amount)
+        entries.clear()
 
     def cancel(self, reservation: Reservation) -> None:
         """Gives back everything."""
-        taken = reservation.token
-        if not isinstance(taken, Taken) or not taken.open:
-            return
-        taken.open = False
-        for _, counter, bucket, amount in taken.entries:
+        entries: list[_Entry] = reservation.token or []
+        for _, counter, bucket, amount in entries:
             counter.give(bucket, amount)
+        entries.clear()
 
     def peek(self, windows: Sequence[Window]) -> tuple[LimitState, ...]:
         """The windows as they stand."""

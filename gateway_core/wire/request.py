@@ -206,18 +206,18 @@ def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
     if checked.stream_options is not None and not stream:
         raise InvalidRequest("stream_options is only allowed where stream is true.", param="stream_options")
     media, files = _check_details(checked)
-    return ChatRequest(
-        model=checked.model,
-        body=fields,
-        size=len(body),
-        rest=rest,
-        stream=stream,
-        include_usage=checked.stream_options is not None and bool(checked.stream_options.include_usage),
-        output_limit=max(checked.max_tokens or 0, checked.max_completion_tokens or 0) or None,
-        choices=checked.n or 1,
-        media=media,
-        files=files,
-        account_id=account_id,
+    return ChatRequest(  # by position: by name it costs four times as much
+        checked.model,
+        fields,
+        len(body),
+        rest,
+        stream,
+        checked.stream_options is not None and bool(checked.stream_options.include_usage),
+        max(checked.max_tokens or 0, checked.max_completion_tokens or 0) or None,
+        checked.n or 1,
+        media,
+        files,
+        account_id,
     )
 
 
