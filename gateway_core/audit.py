@@ -10,6 +10,8 @@ from gateway_core.money import Units, usd
 from gateway_core.types import Adjustment, Outcome, Settlement, StreamState
 
 _encode = msgspec.json.Encoder().encode
+_BYTES = "latin-1"
+"""One character for each byte: a price's "×" would make every copy of a record's text a slow one."""
 
 
 class CallRecord(TypedDict):
@@ -98,9 +100,9 @@ class RecordForm:
             if name in self.OWN:
                 pieces.append("")
             else:
-                pieces[-1] += _encode(value).decode()
+                pieces[-1] += _encode(value).decode(_BYTES)
             pieces[-1] += ","
-        #: The text before each value of OWN, and behind the last one.
+        #: What stands before each value of OWN, and behind the last one: a character for each byte.
         self._pieces = (*pieces[:-1], pieces[-1].removesuffix(",") + "}")
 
     def body(self, settlement: Settlement, credit_used: int, overage: int) -> bytes:
@@ -113,7 +115,7 @@ class RecordForm:
             f"{f}{'null' if ttft is None else ttft}{g}{usage.cached}{h}{usage.cache_write}{i}{usage.reasoning}"
             f'{j}{settlement.generated.output}{k}"{usd(credit_used)}"{l}"{cost if overage == charge else usd(overage)}"'
             f'{m}"{iso(settlement.served_at)}"{end}'
-        ).encode()
+        ).encode(_BYTES)
 
 
 def adjustment_body(adjustment: Adjustment) -> bytes:

@@ -31,9 +31,6 @@ from gateway_core.store.totals import Head, Month, Totals
 from gateway_core.store_ports import LogEntry
 from gateway_core.types import AUDIT_THREAD, Record, Settled, Settlement
 
-_REMEMBERED = 8192
-"""Entries of one kind that are remembered between transactions."""
-
 _NOTHING = Units(0)
 
 _RECORD_COLUMNS = "account_id, sequence, id, created_at, model, body, hash"
@@ -65,8 +62,6 @@ class Transaction:
         self._closed = False
         self._totals = Totals(self._db)
         self._kinds = Kinds(self._db, self._totals)
-        #: Account → month → the credit that is due to a month that has none yet.
-        self._credits: dict[str, dict[str, int]] = {}
         #: Whether a call is looked for before it is posted: after a transaction in which one was there already.
         self._careful = False
         # The values of gathered rows, one row behind another.
@@ -102,13 +97,10 @@ class Transaction:
         if self._totals.full or self._kinds.full:  # a kind and its totals are forgotten together
             self._totals.forget()
             self._kinds.forget()
-        if len(self._credits) > _REMEMBERED:
-            self._credits.clear()
 
     def rollback(self) -> None:
         """Undoes the transaction and forgets what was remembered of the database."""
         self._careful = True
-        self._credits.clear()
         self._totals.forget()
         self._kinds.forget()
         for gathered in (self._calls, self._calls_apart, self._records, self._hours, self._opened, self._ended):
@@ -161,7 +153,7 @@ class Transaction:
 
     def forget_account(self, account_id: str) -> None:
         """The account's own row or its subscription changed."""
-        self._credits.pop(account_id, None)
+        self._totals.forget_credit_due(account_id)
 
     # ------------------------------------------------------------ calls that are open
 
@@ -184,7 +176,7 @@ class Transaction:
         place = kind.place
         month = place.month
         granted = month.credit_granted
-        if not granted and (granted := self._credit_due(hold.account_id, hold.month)):
+        if not granted and month.credit_due != 0 and (granted := self._credit_due(month)):
             self._grant(month, granted, "system")
         credit_used, overage = _NOTHING, charge
         if granted > month.credit_used:
@@ -216,16 +208,14 @@ class Transaction:
     def grant(self, account_id: str, month: str, actor: str) -> None:
         """Grants a month its credit, where it has none and some is due. A month without credit stays without a row."""
         granted = self._totals.month(account_id, month)
-        if not granted.credit_granted and (due := self._credit_due(account_id, month)):
+        if not granted.credit_granted and (due := self._credit_due(granted)):
             self._grant(granted, due, actor)
 
-    def _credit_due(self, account_id: str, month: str) -> int:
-        """What a month without credit would be granted: nothing where a grant was made already."""
-        months = self._credits.setdefault(account_id, {})
-        found = months.get(month)
-        if found is None:
-            found = months[month] = self._credit_of(account_id, month)
-        return found
+    def _credit_due(self, month: Month) -> int:
+        """What a month without credit is to be granted: nothing where a grant was made already."""
+        if month.credit_due is None:
+            month.credit_due = self._credit_of(*month.key)
+        return month.credit_due
 
     def _credit_of(self, account_id: str, month: str) -> int:
         """The account's own credit, and that of the first subscription in the month that has any."""

@@ -55,7 +55,7 @@ class Head:
 class Month:
     """An account's month."""
 
-    __slots__ = ("calls", "credit_granted", "credit_used", "key", "settled")
+    __slots__ = ("calls", "credit_due", "credit_granted", "credit_used", "key", "settled")
 
     def __init__(
         self, key: tuple[str, str], calls: int = 0, settled: int = 0, credit_granted: int = 0, credit_used: int = 0
@@ -65,6 +65,8 @@ class Month:
         self.settled = settled
         self.credit_granted = credit_granted
         self.credit_used = credit_used
+        #: What it is to be granted, where it has no credit; None where nobody has looked.
+        self.credit_due: int | None = None
 
 
 class BearerMonth:
@@ -124,6 +126,12 @@ class Totals:
             remembered.clear()
         for touched in (self.touched_heads, self.touched_months, self.touched_places):
             touched.clear()
+
+    def forget_credit_due(self, account_id: str) -> None:
+        """Forgets what the account's months are to be granted."""
+        for month in self._months.values():
+            if month.key[0] == account_id:
+                month.credit_due = None
 
     @property
     def full(self) -> bool:
