@@ -149,10 +149,10 @@ class Connection(asyncio.Protocol):
 
     def plain(self, limit: int) -> bytes | None:
         """The body of a success that is here whole, within `limit`, and not compressed. None: there is more to it."""
-        pieces = self._pieces
-        if self._state != _DONE or self.status != 200 or len(pieces) != 1 or b"content-encoding" in self.headers:
+        if self._state != _DONE or self.status != 200 or b"content-encoding" in self.headers:
             return None
-        body = pieces[0]
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return body if len(body) <= limit else None
 
     async def piece(self) -> bytes:
@@ -368,9 +368,8 @@ class Connection(asyncio.Protocol):
             if self._size > MOST_HEAD:
                 self._fail(HUNG_UP)
                 return
-            name = name.lower()
-            before = self.headers.get(name)
-            self.headers[name] = value if before is None else b"%b, %b" % (before, value)
+            name, headers = name.lower(), self.headers
+            headers[name] = value if name not in headers else b"%b, %b" % (headers[name], value)
 
     def on_headers_complete(self) -> None:
         """The head is whole. 1xx is only a word in between, but a change of protocol is none that we speak."""

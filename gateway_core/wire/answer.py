@@ -36,8 +36,9 @@ def usage_object(usage: Usage, fields: Mapping[str, msgspec.Raw] | None, cost_ce
     if fields is None:
         counts["prompt_tokens_details"] = {"cached_tokens": usage.cached}
         counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
-        return counts
-    return {**counts, **(fields if _COUNTED.isdisjoint(fields) else _without(fields, _COUNTED))}
+    else:
+        counts.update(fields if _COUNTED.isdisjoint(fields) else _without(fields, _COUNTED))
+    return counts
 
 
 def _without(fields: Mapping[str, msgspec.Raw], ours: frozenset[str]) -> dict[str, msgspec.Raw]:
@@ -63,7 +64,8 @@ def encode_completion(
         "usage": usage_object(usage, completion.usage_fields, cost_cents),
     }
     extra = completion.extra
-    return _encode({**answer, **(extra if _OURS.isdisjoint(extra) else _without(extra, _OURS))})
+    answer.update(extra if _OURS.isdisjoint(extra) else _without(extra, _OURS))
+    return _encode(answer)
 
 
 EVENT_END = b"\n\n"

@@ -348,6 +348,18 @@ async def test_idle_connections_are_closed_by_a_look_at_all_of_them(upstream: Na
         assert pool._sweep._timer is None
 
 
+@pytest.mark.parametrize(("answer", "body"), EXAMPLES)
+async def test_a_connection_is_used_again_after_an_answer_that_was_asked_for_whole(
+    upstream: NativeUpstream, answer: bytes, body: bytes
+) -> None:
+    async with serving(always(answer)) as peer:
+        for _ in range(3):
+            assert (await upstream.ask(post(peer))).body == body
+        assert peer.connections == 1
+        (connection,) = upstream._pool._all
+        assert connection.due == connection.good_until
+
+
 # ---------------------------------------------------------------- places
 
 

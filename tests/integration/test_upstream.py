@@ -8,7 +8,7 @@ import pytest
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
-from gateway_core.ports import Upstream, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import Upstream, UpstreamRequest, UpstreamResponse, WholeAnswer
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.types import Deadlines
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
@@ -211,6 +211,57 @@ async def test_an_error_may_be_read_with_a_smaller_limit(upstream: Upstream, ser
     with pytest.raises(Unavailable, match="more than 100 bytes"):
         await response.read(100)
     await response.close()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (plain(b"hello"), WholeAnswer(200, b"hello")),
+        (plain(b"hello", "content-encoding: identity"), WholeAnswer(200, b"hello")),
+        (plain(b""), WholeAnswer(200, b"")),
+        (plain(b"x" * 100_000), WholeAnswer(200, b"x" * 100_000)),
+        (CHUNKED, WholeAnswer(200, b"abc")),
+        (plain(b"no", "retry-after: 7", status=429), WholeAnswer(429, b"no", 7.0)),
+        (plain(b"x" * 200_000, status=500), WholeAnswer(500, b"x" * 200_000)),
+        # A failure's body that is too long, or does not come, is none: the status says enough.
+        (plain(b"x" * 300_000, status=500), WholeAnswer(500, b"")),
+        (b"HTTP/1.1 503 X\r\ncontent-length: 9\r\n\r\nab", WholeAnswer(503, b"")),
+        (plain(gzip.compress(b"x"), "content-encoding: gzip", status=400), WholeAnswer(400, b"")),
+    ],
+)
+async def test_an_answer_is_asked_for_whole(
+    upstream: Upstream, serve: Serve, answer: bytes, expected: WholeAnswer
+) -> None:
+    assert await upstream.ask(post(await serve(says(answer)), first_byte=5)) == expected
+
+
+async def test_an_answer_that_comes_in_pieces_is_waited_for(upstream: Upstream, serve: Serve) -> None:
+    async def rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        await asyncio.sleep(0.01)
+        writer.write(b"cd")
+
+    url = await serve(says(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab", rest))
+    assert await upstream.ask(post(url, first_byte=5)) == WholeAnswer(200, b"abcd")
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (plain(b"x" * 100_001), "more than 100000 bytes"),
+        (plain(gzip.compress(b"x"), "content-encoding: gzip"), "compressed"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab", "hung up"),
+        (b"", "hung up"),
+    ],
+)
+async def test_a_success_that_cannot_be_had_whole_is_a_fault(
+    upstream: Upstream, serve: Serve, answer: bytes, complaint: str
+) -> None:
+    with pytest.raises(Unavailable, match=complaint):
+        await upstream.ask(post(await serve(says(answer)), first_byte=5))
 
 
 async def test_a_redirect_is_an_answer_and_is_not_followed(upstream: Upstream, serve: Serve) -> None:
