@@ -2,7 +2,6 @@
 
 import os
 import time
-from functools import lru_cache
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM = 16
@@ -16,7 +15,7 @@ _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 
 def new_id(prefix: str) -> str:
     """A new id such as "req_01JD…": 48 bits of milliseconds, 80 random bits."""
-    return f"{prefix}{_instant(time.time_ns() // 1_000_000)}{_drawn(1)}"
+    return f"{prefix}{_instant(time.time_ns() // 1_000_000)}{_drawn(1)[0]}"
 
 
 def request_id() -> str:
@@ -28,25 +27,28 @@ class RequestIds:
     """Request ids, one after another, with random characters that are drawn for hundreds at once: each draw lets go of
     the interpreter's lock, and another thread takes it."""
 
-    __slots__ = ("_at", "_left")
+    __slots__ = ("_beginning", "_drawn", "_milliseconds")
 
     def __init__(self) -> None:
-        self._left = ""
-        self._at = 0
+        self._drawn: list[str] = []
+        #: The last id's instant, and what every id of that instant begins with.
+        self._milliseconds = 0
+        self._beginning = ""
 
     def new(self) -> str:
         """The next one, as `request_id` makes them."""
-        at = self._at
-        if at == len(self._left):
-            self._left, at = _drawn(_DRAWN), 0
-        self._at = end = at + _RANDOM
-        return f"req_{_instant(time.time_ns() // 1_000_000)}{self._left[at:end]}"
+        if not self._drawn:
+            self._drawn = _drawn(_DRAWN)
+        milliseconds = time.time_ns() // 1_000_000
+        if milliseconds != self._milliseconds:
+            self._milliseconds, self._beginning = milliseconds, f"req_{_instant(milliseconds)}"
+        return self._beginning + self._drawn.pop()
 
 
-def _drawn(ids: int) -> str:
-    return os.urandom(_RANDOM * ids).translate(_CHARACTERS).decode()
+def _drawn(ids: int) -> list[str]:
+    text = os.urandom(_RANDOM * ids).translate(_CHARACTERS).decode()
+    return [text[at : at + _RANDOM] for at in range(0, len(text), _RANDOM)]
 
 
-@lru_cache(maxsize=4)  # a pure function: many ids are made in one millisecond
 def _instant(milliseconds: int) -> str:
     return "".join([_PAIRS[milliseconds >> shift & 1023] for shift in range(40, -1, -10)])

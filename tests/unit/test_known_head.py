@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import uvicorn
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
@@ -411,7 +411,7 @@ def talk(draw: st.DrawFn) -> list[tuple[bytes, int]]:
     return [*pieces, (joined, 0)] if joined else pieces
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(talk())
 def test_answers_are_the_same_as_if_every_head_were_parsed(app: App, pieces: list[tuple[bytes, int]]) -> None:
     with asyncio.Runner() as runner:

@@ -1,5 +1,7 @@
 """Request ids whose random bytes are drawn for many at once."""
 
+from collections import Counter
+
 from gateway_core.ids import RequestIds, new_id, request_id
 
 
@@ -22,3 +24,18 @@ def test_they_look_like_any_other_id() -> None:
 def test_two_makers_share_nothing() -> None:
     one, two = RequestIds(), RequestIds()
     assert {random_part(one.new()) for _ in range(500)}.isdisjoint({random_part(two.new()) for _ in range(500)})
+
+
+def test_an_id_begins_with_its_instant_and_has_only_crockford_s_characters() -> None:
+    ids = RequestIds()
+    for _ in range(1_000):
+        before, made, after = new_id("req_"), ids.new(), new_id("req_")
+        assert before[:14] <= made[:14] <= after[:14]
+        assert set(made[4:]) <= set("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+
+
+def test_each_random_character_is_as_likely() -> None:
+    ids = RequestIds()
+    drawn = Counter("".join([random_part(ids.new()) for _ in range(4_000)]))
+    assert len(drawn) == 32
+    assert 1_600 < min(drawn.values()) <= max(drawn.values()) < 2_400  # of 2,000, nine times what chance moves it
