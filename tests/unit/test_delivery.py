@@ -6,7 +6,7 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from gateway_core.delivery import Delivery, Taken
-from gateway_core.types import Chunk, Usage
+from gateway_core.types import Chunk, Run, Shape, Usage, events_of
 from gateway_core.wire.answer import ChunkEncoder
 
 
@@ -42,14 +42,25 @@ def test_the_last_snapshot_of_usage_wins() -> None:
 ENCODER = ChunkEncoder("chatcmpl-1", "m", 1)
 
 
+def run(texts: list[str]) -> Run:
+    shape = Shape(b'[{"index":0,"delta":{"content":', b"}}]")
+    return Run(shape, [encode(text) for text in texts], texts)
+
+
+EVENTS = st.one_of(
+    st.lists(st.text(min_size=1), max_size=2).map(lambda texts: chunk(*texts, choices=True)),
+    st.lists(st.text(min_size=1), min_size=1, max_size=4).map(run),
+)
+
+
 @given(
-    batches=st.lists(st.lists(st.lists(st.text(min_size=1), max_size=2), min_size=1, max_size=5), min_size=1),
+    batches=st.lists(st.lists(EVENTS, min_size=1, max_size=5), min_size=1),
     stalled_from=st.integers(0, 10),
     taken=st.integers(0, 2000),
     sent=st.one_of(st.none(), st.integers(0, 4000)),
 )
 def test_what_the_kernel_never_took_was_not_delivered(
-    batches: list[list[list[str]]], stalled_from: int, taken: int, sent: int | None
+    batches: list[list[Chunk | Run]], stalled_from: int, taken: int, sent: int | None
 ) -> None:
     """After `stalled_from` writes the kernel takes `taken` more bytes and no more; then the connection is lost, and
     it is known that `sent` had left by then. What counts is each event that is whole in what was taken."""
@@ -58,12 +69,12 @@ def test_what_the_kernel_never_took_was_not_delivered(
     stalled_at = None
     accepted = 0
     for index, batch in enumerate(batches):
-        chunks = [chunk(*texts, choices=True) for texts in batch] + [chunk(usage=Usage(input=1, output=1))]
+        chunks = [*batch, chunk(usage=Usage(input=1, output=1))]
         if index == stalled_from:
             stalled_at = len(stream) + taken
         data = ENCODER.encode(chunks)
         stream += b"%x\r\n" % len(data)
-        for each in chunks[:-1]:
+        for each in events_of(batch):
             stream += ENCODER.encode([each])
             ends.append((len(stream), each.texts))
         stream += b"\r\n"

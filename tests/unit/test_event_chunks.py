@@ -1,52 +1,17 @@
 """A provider's events as chunks: waited for and poured, in every way that reads may cut them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 from msgspec import Raw
 
 from gateway_core.errors import ProviderFault, Unavailable
+from gateway_core.testing.pouring import ReadAnswer
 from gateway_core.types import Batch, Chunk, Run, events_of
-from gateway_core.upstream.body import Events
 from gateway_core.upstream.event_chunks import EventChunks
 
 FAULT = Unavailable("broke off")
-
-
-class Answer:
-    """An upstream's answer of these reads."""
-
-    status = 200
-    headers: Mapping[str, str] = {}
-    retry_after: float | None = None
-
-    def __init__(self, reads: Sequence[bytes]) -> None:
-        self.reads = list(reads)
-        self.closed: bool | None = None
-        self._events = Events(self._next, 10_000)
-
-    async def _next(self) -> bytes:
-        return self.reads.pop(0) if self.reads else b""
-
-    async def read(self, limit: int | None = None) -> bytes:
-        raise NotImplementedError
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        raise NotImplementedError
-
-    def events(self) -> Events:
-        return self._events
-
-    async def pour(self, take: Callable[[bytes], bool]) -> bool:
-        while self.reads:
-            if not take(self.reads.pop(0)):
-                return False
-        return True
-
-    async def close(self, *, finished: bool = False) -> None:
-        assert self.closed is None
-        self.closed = finished
 
 
 class Reader:
@@ -92,9 +57,9 @@ def framed(events: Sequence[bytes]) -> bytes:
     return b"".join([b"data: %b\n\n" % event for event in events])
 
 
-async def told(reads: Sequence[Sequence[bytes]], *, pours: bool, patience: int = 100) -> tuple[list[str], Answer]:
+async def told(reads: Sequence[Sequence[bytes]], *, pours: bool, patience: int = 100) -> tuple[list[str], ReadAnswer]:
     """What a consumer sees of it, in order, and how it ended."""
-    reader, answer = Reader(), Answer([framed(events) for events in reads])
+    reader, answer = Reader(), ReadAnswer([framed(events) for events in reads])
     chunks = EventChunks(answer, reader)
     seen = reader.log
 
@@ -142,7 +107,7 @@ async def test_poured_or_waited_for_it_says_the_same_however_it_is_cut(events: b
 
 
 async def test_what_is_closed_says_nothing_more() -> None:
-    chunks = EventChunks(Answer([framed([b"a"]), framed([b"b"])]), Reader())
+    chunks = EventChunks(ReadAnswer([framed([b"a"]), framed([b"b"])]), Reader())
     await chunks.aclose()
     with pytest.raises(StopAsyncIteration):
         await anext(chunks)
