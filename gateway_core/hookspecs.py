@@ -135,7 +135,7 @@ def select_backend(call: Call) -> list[Route] | None:
 
 @hookspec
 def price(call: Call, usage: Usage) -> Cost | None:
-    """What this usage costs, exactly, at the call's own time. Pure; asked at the hold and again at settlement.
+    """What this usage costs, exactly, at the call's own time. Pure; asked at the hold, and settled by its rates.
 
     None: I know no price. Where nobody does, the call is refused, never given away.
     """
