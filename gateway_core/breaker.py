@@ -64,11 +64,6 @@ class Breaker:
         return "open" if now < self._until else "half_open"
 
     @property
-    def closed(self) -> bool:
-        """Whether calls are let in freely, unless the provider asked to be left alone."""
-        return self._until is None
-
-    @property
     def free(self) -> int | None:
         """A ticket that is given whatever the time is; None: ask `take`."""
         return self._era if self._until is None and not self._throttled else None
@@ -94,20 +89,21 @@ class Breaker:
         """Seconds until asking may be allowed again; 0 where only a probe's outcome is awaited."""
         return max(self._throttled, self._until or 0.0, now) - now
 
-    def succeed(self, ticket: int) -> None:
-        """The route answered."""
+    def succeed(self, ticket: int) -> bool:
+        """The route answered. Whether that closes it: it was a probe that did."""
         if ticket != self._era:
-            return
-        if self._until is None:
-            self._in_a_row = 0
-            if self._failed:
-                self._remember(failed=False)
-            else:
-                self._recent.append(False)  # none of those that it forgets had failed
-        else:
+            return False
+        if self._until is not None:
             self._until = None
             self._probing = False
             self._openings = 0
+            return True
+        self._in_a_row = 0
+        if self._failed:
+            self._remember(failed=False)
+        else:
+            self._recent.append(False)  # none of those that it forgets had failed
+        return False
 
     def fail(self, ticket: int, now: float) -> None:
         """The route failed."""

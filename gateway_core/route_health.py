@@ -76,13 +76,8 @@ class RouteHealth:
         """It answered, or began to, after so many seconds; None: it refused what it was asked, as a sound one does."""
         if seconds is not None:
             (self._first_events if stream else self._answers).append(seconds)
-        if self._breaker.closed:
-            self._breaker.succeed(ticket)
-            return
-        before = self._breaker.state(self._clock.monotonic())
-        self._breaker.succeed(ticket)
-        if before == "half_open":
-            self._tell(before)
+        if self._breaker.succeed(ticket):
+            self._tell("half_open")
 
     def failed(self, ticket: int, fault: ProviderFault) -> None:
         """It failed; where it said how long it wants to be left alone, it is."""
