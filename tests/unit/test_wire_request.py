@@ -152,6 +152,9 @@ def test_what_the_core_decides_by() -> None:
         ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content[0]"),
         ({"messages": [{"role": "user", "content": [{"text": "hi"}]}]}, "messages[0].content[0].type"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": [{"type": "a\nb"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "a\u2028"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "a" * 257}]}]}, "messages[0].content[0].type"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].image_url"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "a\r\nb: c"}]}, "messages[0].tool_call_id"),
@@ -319,6 +322,18 @@ def test_a_repeated_key_in_a_large_body_is_found_too() -> None:
 def test_the_number_of_objects_has_a_bound() -> None:
     for many in (b"[" + b"[]," * MAX_NODES + b"[]]}", b"[" * MAX_NODES * 2, b'"a\\"[", "b", {}' + b"[{" * MAX_NODES):
         assert "objects and arrays" in refusal(body(x=None)[:-5] + many).message
+
+
+def test_what_may_not_stand_in_a_name_is_the_same_everywhere() -> None:
+    for odd in ("\x00", "\x1f", "\x7f", "\x85", "\x9f", "\u2028", "\u2029"):
+        for fields in (
+            {"model": odd},
+            {"messages": [{"role": "user", "content": [{"type": odd}]}]},
+            {"tools": [{"type": odd}]},
+        ):
+            assert refusal(body(**fields)).message.endswith("it contains control characters.")
+    for fine in ("\u202e", "\u00a0", "\u3000", "\ue000", "漢"):
+        assert decode_request(body(model=fine, messages=[{"role": "user", "content": [{"type": fine}]}])).media == 1
 
 
 def test_the_number_of_values_has_a_bound() -> None:
