@@ -6,6 +6,13 @@ import msgspec
 
 from gateway_core.types import Shape
 
+AT_ONCE = 64
+"""Events that are compared at once where others came before them: a read may hold ten thousands that are not alike, and
+what follows each of them must not be copied for it."""
+
+STRING = rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")'
+"""A JSON string, for a pattern. Possessive: going back in one of 8 MB would take a GB of memory."""
+
 _text = msgspec.json.Decoder(str).decode
 _NO_TEXT = (msgspec.DecodeError, UnicodeDecodeError)
 _ENDS = (b"\n\n", b"\r\n\r\n")
@@ -27,11 +34,12 @@ class Alike:
         self.shape = shape
 
     def tokens(self, events: Sequence[bytes], at: int = 0) -> list[bytes]:
-        """What stands where the text does: of the events from that place on, up to the first that is not alike."""
+        """What stands where the text does: of the events from that place on, up to the first that is not alike, or
+        `AT_ONCE`."""
         before, after = self.before, self.after
         start, stop = len(before), -len(after)
         tokens: list[bytes] = []
-        for data in events[at:] if at else events:
+        for data in events[at : at + AT_ONCE] if at else events:
             if data[:start] != before or data[stop:] != after:
                 break
             tokens.append(data[start:stop])

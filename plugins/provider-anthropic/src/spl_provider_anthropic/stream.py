@@ -8,7 +8,7 @@ import msgspec
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Chunk, Run, Shape, Usage
-from gateway_core.upstream.alike import Alike, said
+from gateway_core.upstream.alike import STRING, Alike, said
 from gateway_core.wire.untrusted import NONSENSE, decoded
 from spl_provider_anthropic.answer import finish_reason, refusal_of, thinking_block
 from spl_provider_anthropic.faults import fault_inside
@@ -57,7 +57,7 @@ _KNOWN_DELTAS = frozenset({"text_delta", "input_json_delta", "thinking_delta", "
 _PROBE = "\u2028 other text"
 _PROBE_TOKEN = _encode(_PROBE)
 _TEXT_FIELDS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
-_TEXTS = {kind: re.compile(rb'"%b":\s*("(?:[^"\\]|\\.)*")' % field.encode()) for kind, field in _TEXT_FIELDS.items()}
+_TEXTS = {kind: re.compile(rb'"%b":\s*%b' % (field.encode(), STRING)) for kind, field in _TEXT_FIELDS.items()}
 _CLOSE = b',"logprobs":null,"finish_reason":null}]'
 
 

@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Meta
 
 from gateway_core.types import Run, Shape
-from gateway_core.upstream.alike import said
+from gateway_core.upstream.alike import AT_ONCE, STRING, said
 from gateway_core.wire.untrusted import MOST_TOKENS, NONSENSE
 from spl_provider_gemini.answer import Answer, Part, UsageMetadata, decode_answer, text_part, usage_of
 
-_TEXT = re.compile(rb'"text"\s*:\s*("(?:[^"\\]|\\.)*")')
+_TEXT = re.compile(rb'"text"\s*:\s*' + STRING)
 _SPOKEN = re.compile(rb'"candidatesTokenCount"\s*:\s*(\d{1,9})(?=[\s,}])')
 _TOTAL = re.compile(rb'"totalTokenCount"\s*:\s*(\d{1,9})(?=[\s,}])')
 _PROBE, _PROBED = b'"\\u2028 other text"', "\u2028 other text"
@@ -48,7 +48,7 @@ class Alike:
         spoken: list[bytes] = []
         totals: list[bytes] = []
         before, middle, between, after = self._before, self._middle, self._between, self._after
-        for data in events[at:] if at else events:
+        for data in events[at : at + AT_ONCE] if at else events:
             token, said_so_far, in_all = data[self._token], data[self._spoken], data[self._total]
             if _join((before, token, middle, said_so_far, between, in_all, after)) != data:
                 if not self.fits(data):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway_core.types import Shape
-from gateway_core.upstream.alike import Alike
+from gateway_core.upstream.alike import STRING, Alike
 from spl_provider_openai.view import ChunkChoice
 
-_TEXT = re.compile(rb'"content":\s*("(?:[^"\\]|\\.)*")')
+_TEXT = re.compile(rb'"content":\s*' + STRING)
 _choices = msgspec.json.Decoder(list[ChunkChoice]).decode
 _PROBE = "\u2028 other text"
 _PROBE_TOKEN = msgspec.json.encode(_PROBE)
