@@ -134,6 +134,8 @@ class DirectClient:
         if self.headers is not None:
             check_body_headers(self.headers, limit)
         self._limit = limit
+        if self._size > HIGH_WATER_LIMIT and not connection.pipeline:
+            connection.flow.resume_reading()  # also where it is whole: else nobody hears that its client goes
         while not self.has_body and self._size <= limit and not self.disconnected:
             connection.flow.resume_reading()
             self._waiter = connection.loop.create_future()
@@ -262,6 +264,7 @@ class DirectClient:
         self.forget()
         connection.tasks.discard(self.task)
         self.task = self._interrupt = None
+        self._pieces = []  # of a body that nobody wanted: the connection keeps its last client
         if not self.response_complete and not self.disconnected:
             connection.transport.close()
 

@@ -313,7 +313,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """The answer is out; where the request is not whole, its rest is awaited for a moment."""
         super().on_response_complete()
         if self._in_body:
-            self._linger()
+            self._await_rest()
 
     def answered(self, client: DirectClient) -> None:
         """The same, of a direct one. An idle connection is the sweep's to close: no timer is set for it."""
@@ -329,11 +329,14 @@ class GuardedProtocol(HttpToolsProtocol):
             elif self.deadline == math.inf:
                 self.deadline = self.loop.time() + self.timeout_keep_alive
         if self._in_body:
-            self._linger()
+            self._await_rest()
 
-    def _linger(self) -> None:
-        self._lingering, self._discarded = True, 0
-        self.deadline = self.loop.time() + LINGER_SECONDS
+    def _await_rest(self) -> None:
+        if self.cycle.response_complete:
+            self._lingering, self._discarded = True, 0
+            self.deadline = self.loop.time() + LINGER_SECONDS
+        else:  # the answer was another's: the body that comes has waited for it
+            self.deadline = self.loop.time() + self._patience
 
     def _head_size(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
@@ -431,6 +434,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.deadline = math.inf
         if self._lingering or self.transport.is_closing():
             self.transport.abort()
+        elif self._is_behind():
+            self.deadline = self.loop.time() + self._patience  # it waits for us
         elif self._in_body and not self.cycle.response_started:
             self._end(408, "The request's body did not come in time.")
         elif self._in_head:
@@ -448,7 +453,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         self._end(431, f"The request's head is larger than {MAX_HEAD_BYTES} bytes.")
 
+    def _is_behind(self) -> bool:
+        """Whether the answer to an earlier request is still to come, or its end."""
+        cycle: RequestResponseCycle | DirectClient | None = self.cycle
+        return bool(self.pipeline) or (not self._in_body and cycle is not None and not cycle.response_complete)
+
     def _end(self, status: int, message: str) -> None:
+        if self._is_behind() or (self._in_body and self.cycle.response_started):
+            self.transport.close()  # what is said now would be taken for that answer, or for a part of it
+            return
         identifier = self.ids.new()
         _, headers, body = render(InvalidRequest(message), identifier, self._server_config)
         prefix = self._server_config.header_prefix.lower()

@@ -74,6 +74,19 @@ def test_a_stream_that_nobody_takes_is_cut_and_settled_and_its_provider_let_go(i
     assert row["output"] > 0
 
 
+@pytest.mark.parametrize("size", [1_000, 90_000])
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_leaves_before_an_answer_is_heard_to_however_large_his_request(
+    impatient: Line, size: int, stream: bool
+) -> None:
+    """A body above uvicorn's high-water mark that comes in one read: no more was read, not even the client's end."""
+    impatient.upstream.reset()
+    impatient.upstream.script("priced", hang="before_head")
+    with asked(impatient, stream=stream, messages=[{"role": "user", "content": "x" * size}]):
+        impatient.upstream.wait_for(bool)
+    impatient.upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
+
+
 def test_a_plain_answer_that_nobody_takes_is_not_kept_waiting(impatient: Line) -> None:
     impatient.upstream.reset()
     impatient.upstream.script("priced", text="word " * 2_000_000)
