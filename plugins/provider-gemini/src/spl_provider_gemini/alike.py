@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gateway_core.types import Run, Shape
+from gateway_core.types import Run, Shape, Usage
 from gateway_core.upstream.alike import AT_ONCE, STRING, said
 from gateway_core.wire.untrusted import MOST_TOKENS, NONSENSE
 from spl_provider_gemini.answer import Answer, Part, UsageMetadata, decode_answer, text_part, usage_of
@@ -16,6 +16,7 @@ from spl_provider_gemini.answer import Answer, Part, UsageMetadata, decode_answe
 _TEXT = re.compile(rb'"text"\s*:\s*' + STRING)
 _SPOKEN = re.compile(rb'"candidatesTokenCount"\s*:\s*(\d{1,9})(?=[\s,}])')
 _TOTAL = re.compile(rb'"totalTokenCount"\s*:\s*(\d{1,9})(?=[\s,}])')
+_DIGITS = b"0123456789"
 _PROBE, _PROBED = b'"\\u2028 other text"', "\u2028 other text"
 _OTHER_COUNT = 271_828
 _counts = msgspec.json.Decoder(list[Annotated[int, Meta(ge=0, le=MOST_TOKENS)]]).decode
@@ -29,13 +30,28 @@ class Alike:
     second the count of what was said, and that nothing else depends on these or on the third.
     """
 
-    __slots__ = ("_after", "_before", "_between", "_counts", "_middle", "_shape", "_spoken", "_token", "_total")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_between",
+        "_middle",
+        "_shape",
+        "_spoken",
+        "_token",
+        "_total",
+        "_unspoken",
+        "_usage",
+    )
 
-    def __init__(self, parts: tuple[bytes, bytes, bytes, bytes], shape: Shape, counts: UsageMetadata) -> None:
-        """`parts` stand before, between and behind the three places; `counts` are one event's."""
+    def __init__(
+        self, parts: tuple[bytes, bytes, bytes, bytes], shape: Shape, usage: Usage | None, spoken: int
+    ) -> None:
+        """`parts` stand before, between and behind the three places; `usage` is of an event that counts `spoken`."""
         self._before, self._middle, self._between, self._after = parts
         self._shape = shape
-        self._counts = counts
+        self._usage = usage
+        #: Of the output's tokens, those that are thought.
+        self._unspoken = 0 if usage is None else usage.output - spoken
         # Where the places are, counted from the end: as in the last event whose counts had other lengths.
         self._token = self._spoken = self._total = slice(0)
 
@@ -45,47 +61,41 @@ class Alike:
         And how many they are.
         """
         tokens: list[bytes] = []
-        spoken: list[bytes] = []
-        totals: list[bytes] = []
+        numbers: list[bytes] = []
         before, middle, between, after = self._before, self._middle, self._between, self._after
         for data in events[at : at + AT_ONCE] if at else events:
-            token, said_so_far, in_all = data[self._token], data[self._spoken], data[self._total]
-            if _join((before, token, middle, said_so_far, between, in_all, after)) != data:
+            token, spoken, total = data[self._token], data[self._spoken], data[self._total]
+            if _join((before, token, middle, spoken, between, total, after)) != data:
                 if not self.fits(data):
                     break
-                token, said_so_far, in_all = data[self._token], data[self._spoken], data[self._total]
+                token, spoken, total = data[self._token], data[self._spoken], data[self._total]
             tokens.append(token)
-            spoken.append(said_so_far)
-            totals.append(in_all)
+            numbers += (spoken, total)
         many = len(tokens)
         texts = said(tokens) if many else None
         if texts is None:
             return None, many
         try:
-            counts = _counts(b"[%b]" % b",".join(spoken + totals))
+            counts = _counts(b"[%b]" % b",".join(numbers))
         except NONSENSE:
             return None, many
         if len(counts) != 2 * many:
             return None, many
-        last = msgspec.structs.replace(self._counts, candidates_token_count=counts[many - 1])
-        return Run(self._shape, tokens, texts, usage_of(last)), many
+        usage = self._usage
+        if usage is not None:
+            usage = msgspec.structs.replace(usage, output=counts[-2] + self._unspoken)
+        return Run(self._shape, tokens, texts, usage), many
 
     def fits(self, data: bytes) -> bool:
         """Whether an event has these parts, whatever the lengths of its counts; notes where its places are."""
-        start, stop = len(self._before), len(data) - len(self._after)
-        if start > stop or not data.startswith(self._before) or not data.endswith(self._after):
-            return False
-        _, found, counts = data[start:stop].partition(self._middle)
-        spoken, found_too, total = counts.partition(self._between)
-        if not found or not found_too:
-            return False
-        total_at = len(total) + len(self._after)
-        spoken_end = total_at + len(self._between)
-        spoken_at = spoken_end + len(spoken)
-        self._total = slice(-total_at, -len(self._after))
-        self._spoken = slice(-spoken_at, -spoken_end)
-        self._token = slice(start, -spoken_at - len(self._middle))
-        return True
+        before_total = data[: -len(self._after)].rstrip(_DIGITS)
+        before_spoken = before_total[: -len(self._between)].rstrip(_DIGITS)
+        total_at, spoken_at = len(before_total) - len(data), len(before_spoken) - len(data)
+        self._total = total = slice(total_at, -len(self._after))
+        self._spoken = spoken = slice(spoken_at, total_at - len(self._between))
+        self._token = token = slice(len(self._before), spoken_at - len(self._middle))
+        parts = (self._before, data[token], self._middle, data[spoken], self._between, data[total], self._after)
+        return _join(parts) == data
 
 
 def alike_to(data: bytes, event: Answer, index: int) -> Alike | None:
@@ -107,7 +117,7 @@ def alike_to(data: bytes, event: Answer, index: int) -> Alike | None:
     if not _is_probe_of(event, probe):
         return None
     shape = Shape(b'[{"index":%d,"delta":{"content":' % index, b'},"finish_reason":null}]')
-    return Alike((before, middle, between, after), shape, event.usage_metadata)
+    return Alike((before, middle, between, after), shape, usage_of(event.usage_metadata), int(spoken[1]))
 
 
 def _is_probe_of(event: Answer, probe: Answer) -> bool:
