@@ -61,28 +61,31 @@ def said(tokens: Sequence[bytes]) -> list[str] | None:
 
 
 class Framing:
-    """How events that are alike stand in the bytes of a body, one behind the other."""
+    """How an event that is alike stands in the bytes of a body."""
 
-    __slots__ = ("_between", "_closing", "_most", "_opening", "_start", "_stop", "alike")
+    __slots__ = ("_closing", "_longest", "_most", "_opening", "_start", "_stop", "alike")
 
     def __init__(self, alike: Alike, lead: bytes, end: bytes, most: int) -> None:
         self.alike = alike
         self._opening = lead + alike.before
         self._closing = alike.after + end
-        #: What stands between two texts.
-        self._between = self._closing + self._opening
-        #: Where the first text begins, and the last one ends.
+        #: Where the text begins and ends.
         self._start, self._stop = len(self._opening), -len(self._closing)
         #: Bytes that an event may have.
         self._most = most
+        #: Where two events are, there is more than this between the first one's beginning and the last one's end.
+        self._longest = len(self._opening) + len(self._closing)
 
-    def tokens(self, piece: bytes) -> list[bytes] | None:
-        """What stands where the texts do, of a piece that begins and ends as such events do; None for any other."""
+    def token(self, piece: bytes) -> bytes | None:
+        """What stands where the text does, of a piece that is one such event; None for any other.
+
+        A very long text is left to who reads several: it is looked at like two of them.
+        """
         start, stop = self._start, self._stop
         if piece[:start] != self._opening or piece[stop:] != self._closing or len(piece) > self._most:
             return None
-        inside = piece[start:stop]
-        return [inside] if len(inside) < len(self._between) else inside.split(self._between)
+        token = piece[start:stop]
+        return token if len(token) < self._longest else None
 
 
 def framing_of(alike: Alike, piece: bytes, data: bytes, most: int) -> Framing | None:

@@ -186,14 +186,14 @@ class EventChunks(Poured):
     def _take(self, piece: bytes) -> bool:
         """What one read brought; False where something is to be done before the next."""
         framing = self._framing
-        if framing is not None and (tokens := framing.tokens(piece)) is not None:
-            run = self._reader.run(tokens)
+        if framing is not None and (token := framing.token(piece)) is not None:
+            run = self._reader.run((token,))
             if run is not None:
                 return self._give((run,))
         return self._take_other(piece)
 
     def _take_other(self, piece: bytes) -> bool:
-        """The same of a read that is not known to be nothing but events that are alike."""
+        """The same of a read that is not known to be one event that is alike."""
         stream, reader = self._events, self._reader
         assert stream is not None, "what is poured has begun"  # noqa: S101  # a bug of ours, not a condition
         began_with_event = stream.between
