@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROWS_AN_ACCOUNT = 1000
-SEEDED_ID = "req_0"
+SEEDED_ID = "req_00"
 """What seeded ids begin with: ids sort by time, so those of the past come before those of today."""
 _SEEDED_KIND = 1_000_000_000
 """Where the numbers of seeded accounts' kinds of calls begin, one for each account."""
@@ -41,7 +41,7 @@ def calls(store: Path, have: int, want: int) -> None:
     """
     account = f"(i - 1) / {ROWS_AN_ACCOUNT}"
     own = {
-        "id": f"printf('{SEEDED_ID}%025d', i)",
+        "id": f"printf('{SEEDED_ID}%024d', i)",
         "account_id": f"printf('acct_seed_%09d', {account})",
         "kind": f"{_SEEDED_KIND} + {account}",
         "sequence": f"(i - 1) % {ROWS_AN_ACCOUNT} + 1",

@@ -3,8 +3,10 @@
 import sqlite3
 from pathlib import Path
 
+from gateway_core.ids import request_id
 from scripts.benchmark import seeding
 
+OWN = request_id()
 SCHEMA = """
 CREATE TABLE call_kinds (number INTEGER PRIMARY KEY, account_id TEXT NOT NULL, model TEXT NOT NULL);
 CREATE TABLE ledger_rows (
@@ -14,8 +16,8 @@ CREATE VIEW ledger AS SELECT id, account_id, model, sequence, charge FROM ledger
 CREATE TABLE records (account_id TEXT, sequence INTEGER, id TEXT, body BLOB, PRIMARY KEY (account_id, sequence));
 CREATE TABLE keys (id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, scopes TEXT NOT NULL);
 INSERT INTO call_kinds VALUES (1, 'acct_1', 'one');
-INSERT INTO ledger_rows VALUES ('req_1', 1, 7, 55);
-INSERT INTO records VALUES ('acct_1', 7, 'req_1', x'00ff');
+INSERT INTO ledger_rows VALUES ('an-id-of-ours', 1, 7, 55);
+INSERT INTO records VALUES ('acct_1', 7, 'an-id-of-ours', x'00ff');
 INSERT INTO keys VALUES ('key_1', x'01', 'one', 'inference');
 """
 
@@ -23,7 +25,7 @@ INSERT INTO keys VALUES ('key_1', x'01', 'one', 'inference');
 def store(folder: Path) -> Path:
     file = folder / "store.sqlite3"
     with sqlite3.connect(file) as db:
-        db.executescript(SCHEMA)
+        db.executescript(SCHEMA.replace("an-id-of-ours", OWN))
     return file
 
 
@@ -48,7 +50,7 @@ def test_calls_are_copied_with_their_records_a_thousand_an_account(tmp_path: Pat
         ]
     assert rows(file, "SELECT DISTINCT charge FROM ledger") == [(55,)]
     assert rows(file, "SELECT count(*) FROM ledger JOIN records USING (id, account_id, sequence)") == [(1501,)]
-    assert rows(file, "SELECT max(id) FROM ledger") == [("req_1",)]
+    assert rows(file, "SELECT max(id) FROM ledger") == [(OWN,)]
     assert rows(file, "PRAGMA journal_mode") == [("wal",)]
 
 
