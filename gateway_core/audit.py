@@ -1,6 +1,7 @@
 """The audit record of one call: what it says, and how records are chained."""
 
 import hashlib
+import sys
 from typing import TypedDict
 
 import msgspec
@@ -10,6 +11,8 @@ from gateway_core.money import Units, usd
 from gateway_core.types import Adjustment, Outcome, Settlement, StreamState
 
 _encode = msgspec.json.Encoder().encode
+_GAP = msgspec.Raw(b"\0")
+"""Stands for a value: JSON has no such byte."""
 _BYTES = "latin-1"
 """One character for each byte: a price's "×" would make every copy of a record's text a slow one."""
 
@@ -94,16 +97,10 @@ class RecordForm:
     """What a call has of its own, in the record's order."""
 
     def __init__(self, settlement: Settlement) -> None:
-        pieces = ["{"]
-        for name, value in _call_record(settlement, Units(0), Units(0)).items():
-            pieces[-1] += f'"{name}":'
-            if name in self.OWN:
-                pieces.append("")
-            else:
-                pieces[-1] += _encode(value).decode(_BYTES)
-            pieces[-1] += ","
-        #: What stands before each value of OWN, and behind the last one: a character for each byte.
-        self._pieces = (*pieces[:-1], pieces[-1].removesuffix(",") + "}")
+        record = {**_call_record(settlement, Units(0), Units(0)), **dict.fromkeys(self.OWN, _GAP)}
+        #: What stands before each value of OWN, and behind the last one: a character for each byte. All but one of
+        #: them are those of other keys' forms, too.
+        self._pieces = tuple(map(sys.intern, _encode(record).decode(_BYTES).split("\0")))
 
     def body(self, settlement: Settlement, credit_used: int, overage: int) -> bytes:
         """The record of one of them. Its request id is one of ours (`ids`): JSON need not escape it."""

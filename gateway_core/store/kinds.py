@@ -17,7 +17,7 @@ _COLUMNS = (
     "estimated, generated_estimated, rates, price_id, markup, outcome, stream_state, error_code, billed_by"
 )
 _PLACES = ", ".join("?" * len(_COLUMNS.split(", ")))
-_INSERT = f"INSERT INTO call_kinds ({_COLUMNS}) VALUES ({_PLACES})"
+_INSERT = f"INSERT INTO call_kinds ({_COLUMNS}) VALUES ({_PLACES}) RETURNING number"
 _SELECT = f"SELECT number FROM call_kinds WHERE ({_COLUMNS}) = ({_PLACES})"
 
 
@@ -119,16 +119,12 @@ class Kinds:
         found = self._rates.get(rates)
         if found is None:
             found = self._rates[rates] = self._numbered(
-                "INSERT INTO rates (body) VALUES (?)",
+                "INSERT INTO rates (body) VALUES (?) RETURNING number",
                 "SELECT number FROM rates WHERE body = ?",
                 (json_text(rates),),
             )
         return found
 
     def _numbered(self, insert: str, select: str, row: tuple[Any, ...]) -> int:
-        found = self._db.execute(select, row).fetchone()
-        if found is None:
-            self._db.execute(insert, row)
-            found = self._db.execute(select, row).fetchone()
-        number: int = found[0]
+        number: int = (self._db.execute(select, row).fetchone() or self._db.execute(insert, row).fetchone())[0]
         return number
