@@ -454,12 +454,8 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Events that follow each other and differ in one text alone, as most do: what is to be done for all of them is
-    done once. Each stays an event of its own to the client.
-
-    `tokens` are their texts as JSON goes out, on one line; `texts` the same as they are billed, none of them empty.
-    `usage` is the count as of the last one.
-    """
+    """Events in a row that differ in one text alone, as most do; each stays an event of its own to the client. `tokens`
+    are their texts as JSON on one line, `texts` the same as billed, none empty; `usage`: as of the last one."""
 
     shape: Shape
     tokens: Sequence[bytes]
