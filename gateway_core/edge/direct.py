@@ -182,8 +182,9 @@ class DirectClient:
             return False
         if connection.flow.write_paused:
             await self.drained()
+        head = self._head_of(connection.heads.plain(self, charge, len(body)))
         self.started = True
-        written = connection.write(self._head_of(connection.heads.plain(self, charge, len(body))) + body)
+        written = connection.write(head + body)
         connection.answered(self)
         return written
 
@@ -193,13 +194,13 @@ class DirectClient:
             headers.remove((b"connection", b"close"))
             self.keep_alive = False
         await self.drained()
-        self.started = True
         block = b"".join([b"%b: %b\r\n" % header for header in headers])
         if block.count(b"\n") != len(headers) or block.count(b"\r") != len(headers):
             raise ValueError("a header of the answer has a line break in it")
         connection = self._connection
         common = connection.heads.common(connection.server_state.default_headers, self.request_id).encode()
         close = b"" if self.keep_alive else b"connection: close\r\n"
+        self.started = True
         connection.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], common, block, close, body))
         connection.answered(self)
 
@@ -249,8 +250,8 @@ class DirectClient:
         connection.answered(self)
 
     def _begin(self) -> None:
-        self.started = True
         self._head = self._head_of(f"{self._connection.heads.stream(self)}transfer-encoding: chunked\r\n")
+        self.started = True
 
     def _head_of(self, lines: str) -> bytes:
         connection = self._connection

@@ -458,9 +458,16 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | DirectClient | None = self.cycle
         return bool(self.pipeline) or (not self._in_body and cycle is not None and not cycle.response_complete)
 
+    def _has_begun(self) -> bool:
+        """Whether an answer has begun, or may have, behind which nothing can be said."""
+        cycle: RequestResponseCycle | DirectClient | None = self.cycle
+        if cycle is None or not cycle.response_started:
+            return bool(self.pipeline)
+        return self._in_body or not cycle.response_complete
+
     def _end(self, status: int, message: str) -> None:
-        if self._is_behind() or (self._in_body and self.cycle.response_started):
-            self.transport.close()  # what is said now would be taken for that answer, or for a part of it
+        if self._has_begun():
+            self.transport.close()  # what is said now would be taken for a part of that answer
             return
         identifier = self.ids.new()
         _, headers, body = render(InvalidRequest(message), identifier, self._server_config)

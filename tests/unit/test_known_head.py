@@ -19,6 +19,7 @@ from gateway_core import config_file
 from gateway_core.clients import Client
 from gateway_core.config import ServerConfig
 from gateway_core.edge.app import App
+from gateway_core.edge.direct import DirectClient
 from gateway_core.edge.errors import Headers
 from gateway_core.edge.known_head import known_head
 from gateway_core.edge.protocol import LESSONS, GuardedProtocol
@@ -53,7 +54,7 @@ class Echo:
             await asyncio.sleep(0)
         if b"x" in body:
             raise InvalidRequest("as it was asked for")
-        client.tier = "free"
+        client.tier = "free\r\nx: y" if b"tier" in body else "free"
         if b"s" in body:
             await client.write(b"data: 1\n\n")
             await asyncio.sleep(0)
@@ -202,6 +203,27 @@ async def test_a_known_head_behind_a_call_that_runs_is_the_parser_s(app: App) ->
     assert connection.parsed == 2
     assert [each[3] for each in echo.served] == [b"1", b"www", b"3"]
     assert wire.sent.count(b"HTTP/1.1 200 OK\r\n") == 3
+
+
+@pytest.mark.parametrize("body", [b"a tier", b"stream, tier"])
+async def test_a_head_that_cannot_be_written_is_told_as_a_failure(app: App, body: bytes) -> None:
+    connection, wire, _ = connect(app)
+    connection.data_received(OPENAI % len(body) + body)
+    await turns(8)
+    assert wire.sent.startswith(b"HTTP/1.1 503 ")
+    assert wire.sent.count(b"\r\n\r\n") == 1
+    assert b"x: y" not in wire.sent
+
+
+async def test_a_body_that_nobody_wanted_is_not_kept(app: App) -> None:
+    connection, wire, _ = connect(app)
+    head = OPENAI.replace(b"sk-one", b"sk-refused")
+    for _ in range(2):
+        connection.data_received(head % 9000 + b"a" * 9000)
+        await turns(8)
+        assert isinstance(connection.cycle, DirectClient)
+        assert connection.cycle._pieces == []
+    assert wire.sent.count(b"HTTP/1.1 401 ") == 2
 
 
 async def test_an_end_in_the_middle_of_a_body_ends_the_call(app: App) -> None:
