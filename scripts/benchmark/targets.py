@@ -52,8 +52,11 @@ routes = [{{ provider = "{provider}", model = "{model}" }}]
 price = {{ input = "2.50", cached_input = "1.25", output = "10.00" }}
 """
 
-OPTIONS = {"gateway": "", "httpx2": '[upstream]\nclient = "httpx2"\n'}
+OPTIONS = {"gateway": "", "httpx2": '[upstream]\nclient = "httpx2"\n', "unwaited": ""}
 """The gateway as it comes, and its options: what each has in its configuration."""
+
+UNWAITED = [sys.executable, "-m", "scripts.benchmark.unwaited"]
+"""Served in the place of `spl`, under the option of this name."""
 
 
 class Missing(Exception):
@@ -135,7 +138,8 @@ def gateway(name: str, upstream_port: int, folder: Path, more: str = "") -> Targ
     spl(env, "account", "create", "bench", "--cap-usd", "1000000", config=config)
     secret = spl(env, "keys", "mint", "--account", "bench", "--name", "bench", config=config)["secret"]
     port = free_port()
-    command = [SPL, "--config", str(config), "--home", str(home), "serve", "--port", str(port)]
+    program = UNWAITED if name == "unwaited" else [SPL]
+    command = [*program, "--config", str(config), "--home", str(home), "serve", "--port", str(port)]
     return Target(name, port, command, str(secret), env, translates=True)
 
 
