@@ -39,6 +39,8 @@ class Balances:
 
     def missing(self, hold: Hold) -> list[Key]:
         """The entries that must be loaded before this hold can be checked."""
+        if len(self._entries) > self._limit:
+            self._make_room()
         keys: list[Key] = []
         if hold.account_cap is not None and self._entry((hold.account_id, hold.month)).settled is None:
             keys.append((hold.account_id, hold.month))
@@ -93,6 +95,8 @@ class Balances:
         for entry in entries:
             entry.held += amount
             entry.holds += 1
+        if len(self._entries) > self._limit:
+            self._make_room()
         return entries
 
     def give_back(self, entries: tuple[Entry, ...], amount: int) -> None:
@@ -137,13 +141,14 @@ class Balances:
     def _entry(self, key: Key) -> Entry:
         entry = self._entries.get(key)
         if entry is None:
-            if len(self._entries) >= self._limit:
-                self._evict()
             entry = self._entries[key] = Entry()
         return entry
 
-    def _evict(self) -> None:
-        """Drops old entries that nothing is held of; the others move to the end."""
+    def _make_room(self) -> None:
+        """Drops old entries that nothing is held of; the others move to the end.
+
+        Never while a hold is taken: what it is taken out of must be what the next one is checked against.
+        """
         oldest = [key for key, _ in zip(self._entries, range(_MOST_LOOKED_AT), strict=False)]
         for key in oldest:
             entry = self._entries.pop(key)

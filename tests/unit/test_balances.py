@@ -37,6 +37,32 @@ def test_a_hold_of_nothing_holds_its_entry_too() -> None:
     assert balances.missing(hold("next", account_id="acct_free", account_cap=Units(5))) == []
 
 
+def test_what_a_hold_is_taken_out_of_is_not_let_go_to_make_room_for_it() -> None:
+    balances = Balances(limit=100)
+    first = hold("req_1", 60, account_cap=Units(100))
+    for key in balances.missing(first):
+        balances.loaded(key, 0)
+    for number in range(99):
+        balances.missing(hold(account_id=f"acct_{number}", account_cap=Units(5)))
+    taken(balances, first)  # the bearer's entry is one too many, and the account's the oldest
+    assert balances.held_of("acct_sample", MONTH) == 60
+    second = hold("req_2", 60, bearer_id="key_other", account_cap=Units(100))
+    assert balances.missing(second) == []
+    with pytest.raises(QuotaExceeded):
+        balances.take(second)
+
+
+def test_refused_holds_do_not_fill_the_memory() -> None:
+    balances = Balances(limit=100)
+    for number in range(1000):
+        capped = hold("req_1", 60, account_id=f"acct_{number}", account_cap=Units(50))
+        for key in balances.missing(capped):
+            balances.loaded(key, 0)
+        with pytest.raises(QuotaExceeded):
+            balances.take(capped)
+    assert len(balances) <= 100 + 2
+
+
 def test_a_hold_under_a_cap_is_not_taken_before_its_month_was_read() -> None:
     balances = Balances()
     capped = hold("req_1", 60, account_cap=Units(100), bearer_cap=Units(50), day_cap=Units(70))
