@@ -13,8 +13,9 @@ from pathlib import Path
 ROWS_AN_ACCOUNT = 1000
 SEEDED_ID = "req_00"
 """What seeded ids begin with: ids sort by time, so those of the past come before those of today."""
-_SEEDED_KIND = 1_000_000_000
-"""Where the numbers of seeded accounts' kinds of calls begin, one for each account."""
+_SEEDED_KIND = -1_000_000_000
+"""Where the numbers of seeded accounts' kinds of calls begin, one for each account. They are below 0, or SQLite would
+give the next real kind the number behind the highest of them, which is the next seeded one's."""
 
 
 @contextlib.contextmanager
@@ -29,8 +30,8 @@ def quickly(store: Path) -> Iterator[sqlite3.Connection]:
         db.execute("BEGIN")
         yield db
         db.execute("COMMIT")
-    finally:
         db.execute("PRAGMA journal_mode = WAL").fetchone()
+    finally:
         db.close()
 
 
@@ -48,7 +49,7 @@ def calls(store: Path, have: int, want: int) -> None:
     }
     kinds = {"number": f"{_SEEDED_KIND} + i - 1", "account_id": "printf('acct_seed_%09d', i - 1)"}
     with quickly(store) as db:
-        template = f"SELECT * FROM call_kinds WHERE number < {_SEEDED_KIND} LIMIT 1"  # noqa: S608  # our own constants
+        template = "SELECT * FROM call_kinds WHERE number > 0 LIMIT 1"
         _copy(db, "call_kinds", template, kinds, -(-have // ROWS_AN_ACCOUNT), -(-want // ROWS_AN_ACCOUNT))
         for table in ("ledger_rows", "records"):
             template = f"SELECT * FROM {table} WHERE id NOT LIKE '{SEEDED_ID}%' LIMIT 1"  # noqa: S608  # our own constants

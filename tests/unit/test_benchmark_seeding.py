@@ -54,6 +54,15 @@ def test_calls_are_copied_with_their_records_a_thousand_an_account(tmp_path: Pat
     assert rows(file, "PRAGMA journal_mode") == [("wal",)]
 
 
+def test_calls_that_were_served_in_between_are_in_nobodys_way(tmp_path: Path) -> None:
+    file = store(tmp_path)
+    seeding.calls(file, 0, 1000)
+    with sqlite3.connect(file) as db:
+        db.execute("INSERT INTO call_kinds (account_id, model) VALUES ('acct_1', 'another')")
+    seeding.calls(file, 1000, 2000)
+    assert rows(file, "SELECT count(*), max(number) FROM call_kinds") == [(4, 2)]
+
+
 def test_the_first_keys_get_the_digests_that_somebody_knows(tmp_path: Path) -> None:
     file = store(tmp_path)
     seeding.keys(file, 0, 2, [b"a", b"b", b"c"])
