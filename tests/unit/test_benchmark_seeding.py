@@ -1,5 +1,6 @@
 """Rows that the bench adds to a store: as many as it says, and none that the store's own rules refuse."""
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_calls_are_copied_with_their_records_a_thousand_an_account(tmp_path: Pat
 def test_calls_that_were_served_in_between_are_in_nobodys_way(tmp_path: Path) -> None:
     file = store(tmp_path)
     seeding.calls(file, 0, 1000)
-    with sqlite3.connect(file) as db:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as db:
         db.execute("INSERT INTO call_kinds (account_id, model) VALUES ('acct_1', 'another')")
     seeding.calls(file, 1000, 2000)
     assert rows(file, "SELECT count(*), max(number) FROM call_kinds") == [(4, 2)]
