@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import msgspec
 
+from gateway_core.clock import month_of
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaExceeded, StoreError
 from gateway_core.money import MAX_AMOUNT, Units
@@ -268,8 +269,13 @@ class Settler:
 
     async def _give_back(self, refund: Adjustment) -> None:
         # Only this one: when a thousand clients leave at once, each call's refund would write everybody's.
-        with suppress(Conflict):  # made by an attempt before this one
-            await self._store.adjustments.add(refund)
+        now = self._clock.now_ms()
+        month = month_of(now)  # the call's own may have passed, and its invoice stays as it is
+        try:
+            await self._store.adjustments.add(msgspec.structs.replace(refund, month=month, at=now))
+        except Conflict:  # an operator has given it back; or a month has ended since: then it is tried again
+            if month_of(self._clock.now_ms()) != month:
+                return
         self._refunds.pop(refund.id, None)
 
     # ------------------------------------------------------------ what a dead process left open
