@@ -158,7 +158,8 @@ class LiveStreams:
         for streams in self._slices():
             now = self._clock.monotonic()
             for stream in streams:
-                if now >= stream.due and stream.look(now, self._silence):
+                # It may have ended while another one's comment was waited for: its connection is then another call's.
+                if now >= stream.due and stream in self._streams and stream.look(now, self._silence):
                     await stream.client.write(KEEP_ALIVE)
                 if (row := stream.checkpoint()) is not None:
                     rows.append(row)

@@ -176,6 +176,23 @@ async def test_a_stream_that_is_not_looked_at_has_nothing_to_be_seen(steps: list
         assert pulse.clients[looked].comments == pulse.clients[other].comments
 
 
+async def test_a_stream_that_ends_while_another_is_given_its_comment_is_given_none() -> None:
+    pulse = Pulse()
+    streams = [pulse.open(number) for number in range(2)]
+    comments: list[bytes] = []
+
+    async def write(data: bytes) -> bool:
+        comments.append(data)
+        for stream in streams:
+            pulse.end(stream)
+        return True
+
+    for stream in streams:
+        pulse.clients[stream].write = write  # type: ignore[method-assign]  # one that ends them
+    await pulse.beat(SILENCE)
+    assert comments == [KEEP_ALIVE]
+
+
 async def test_an_idle_provider_is_cut_but_not_one_whose_client_is_slow() -> None:
     pulse = Pulse()
     idle, slow, thinking = pulse.open(0), pulse.open(1), pulse.open(2, route=None)
