@@ -81,7 +81,8 @@ def _adapted(function: Callable[..., Any], given: tuple[str, ...], wanted: tuple
 
 
 def _is_terms(answer: Any) -> bool:
-    return isinstance(answer, Terms)
+    """Its tier stands in a header of each answer: looked at here, before anything is spent."""
+    return isinstance(answer, Terms) and answer.tier.isascii() and answer.tier.isprintable()
 
 
 def _is_routes(answer: Any) -> bool:

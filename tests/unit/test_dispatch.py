@@ -116,6 +116,8 @@ async def test_27_a_plugin_that_raises_fails_closed_and_is_named(
         ("authenticate", False),
         ("admit", "paid"),
         ("admit", 0),
+        ("admit", Terms("paid\r\nset-cookie: a=b", (), None)),
+        ("admit", Terms("bezahlt für alle", (), None)),
         ("select_backend", []),
         ("select_backend", (Route("a", "b"),)),
         ("select_backend", ["demo"]),
