@@ -6,6 +6,7 @@ Nothing reaches the client before the call is on disk, and no answer is whole be
 """
 
 import logging
+import traceback
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from typing import TypeVar
@@ -136,20 +137,23 @@ class Pipeline:
         if answered is None:
             return
         route, completion = answered
-        usage = completion.usage or await self._counter.of_answer(request, admitted.facts, completion.texts)
+        try:
+            usage = completion.usage or await self._counter.of_answer(request, admitted.facts, completion.texts)
+            settlement = self._settler.draw_up(admitted.hold, End(usage, usage, "ok", route))
+            body = encode_completion(
+                completion,
+                id=answer_id(completion.id, call.id),
+                model=request.model,
+                created=completion.created or call.started_at // 1000,
+                usage=usage,
+                cost_cents=cents(settlement.charge),
+            )
+        except BaseException:  # an answer that is none
+            await self._fail(admitted, InternalError.code, "provider_error", Usage())
+            raise
         if interrupt.reason is not None:  # it left while its answer was counted
             await self._fail(admitted, interrupt.reason, interrupt.reason, usage)
             return
-        end = End(usage, usage, "ok", route)
-        settlement = self._settler.draw_up(admitted.hold, end)
-        body = encode_completion(
-            completion,
-            id=answer_id(completion.id, call.id),
-            model=request.model,
-            created=completion.created or call.started_at // 1000,
-            usage=usage,
-            cost_cents=cents(settlement.charge),
-        )
         await self._settle(admitted, settlement, client.keep(body))
         if not await client.answer(body, settlement.charge) and settlement.charge:
             with suppress(StoreError):  # it is tried again
@@ -216,6 +220,9 @@ class Pipeline:
         except ProviderFault as fault:
             self._broke_off(stream, fault)
             state = "provider_error"
+        except Exception as error:  # noqa: BLE001  # whatever failed, what was delivered is settled
+            _tell(stream, error)
+            state = "provider_error"
         finally:
             await rest.aclose()
         # What followed the last finish reason could only have been the count.
@@ -263,6 +270,12 @@ class Pipeline:
             self._settler.doubt(settlement, answer)
             raise not_written() from error
         self._outbox.note(admitted.hold.account_id, row.sequence)
+
+
+def _tell(stream: LiveStream, error: Exception) -> None:
+    """Logs where a stream failed, without the exception's own text: that may repeat an answer."""
+    where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    log.error("%s: the stream failed: %s\n%s", stream.hold.id, type(error).__name__, where)
 
 
 def _broken_off(state: StreamState) -> GatewayError:
