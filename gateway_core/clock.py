@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 DAY_MS = 86_400_000
+"""Milliseconds of a UTC day."""
 _MILLISECONDS = tuple(f".{number:03}Z" for number in range(1000))
 
 
@@ -21,7 +22,7 @@ class SystemClock:
 
 def month_of(at_ms: int) -> str:
     """The UTC month of an instant, e.g. "2026-11"."""
-    return day_of(at_ms)[:7]
+    return _day(at_ms // DAY_MS)[:7]
 
 
 def day_of(at_ms: int) -> str:

@@ -15,7 +15,7 @@ from gateway_core.clock import month_of
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import GatewayError, InternalError
 from gateway_core.losses import Losses
-from gateway_core.ports import Clock, Limiter
+from gateway_core.ports import LARGE_REQUEST, Clock, Limiter
 from gateway_core.request_policy import of_one_tenant, refuse_unpriced
 from gateway_core.settle import Settler
 from gateway_core.standing import Standings
@@ -25,11 +25,6 @@ from gateway_core.usage import UsageCounter
 from gateway_core.wire.chat import decode_request
 
 ENDPOINT = "/v1/chat/completions"
-
-LARGE = 128 * 1024
-"""Bytes of a body that is decoded and checked in a thread."""
-
-_DAY_MS = 86_400_000
 
 _UNREAD = ChatRequest(model="", body={}, size=0)
 """What is known of a request whose body was not read: it names no model."""
@@ -73,8 +68,6 @@ class Gates:
         self._losses = losses
         self._clock = clock
         self._managed = managed
-        #: The UTC day of the last call, and its month.
-        self._day, self._month = -1, ""
 
     # ------------------------------------------------------------ who are you, and what do you ask
 
@@ -93,7 +86,7 @@ class Gates:
             await self._look(self._call(client, caller, _UNREAD, now), client)
         try:
             body = await client.body()
-            if len(body) <= LARGE:
+            if len(body) <= LARGE_REQUEST:
                 request = self._request(body, caller.account.id)
             else:  # it takes longer than other calls may wait
                 request = await asyncio.to_thread(self._request, body, caller.account.id)
@@ -117,10 +110,8 @@ class Gates:
         return request
 
     def _call(self, client: Client, caller: Caller, request: ChatRequest, now: int) -> Call:
-        if now // _DAY_MS != self._day:
-            self._day, self._month = now // _DAY_MS, month_of(now)
-        address = client.credentials.address
-        return Call(client.request_id, caller.principal, caller.account, request, ENDPOINT, now, self._month, address)
+        address, month = client.credentials.address, month_of(now)
+        return Call(client.request_id, caller.principal, caller.account, request, ENDPOINT, now, month, address)
 
     async def _look(self, unread: Call, client: Listener) -> None:
         """Refuses a call that finds its minute full; takes nothing.

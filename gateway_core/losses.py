@@ -5,7 +5,7 @@ has cost it in this way today is counted here, in memory, from the ledger's own 
 the account's calls are refused until the next UTC day.
 """
 
-from gateway_core.clock import day_of
+from gateway_core.clock import DAY_MS, day_of
 from gateway_core.errors import RateLimited
 from gateway_core.money import Units, usd
 from gateway_core.ports import Clock
@@ -14,7 +14,6 @@ from gateway_core.types import Call, Settlement
 
 _DAYS = 2
 """Days that are remembered: around midnight calls of two are settled."""
-_DAY_MS = 86_400_000
 
 
 class Losses:
@@ -38,7 +37,7 @@ class Losses:
         rows = await self._store.reports.totals(None, today, today, ["account"])
         # The rollups say whose calls cost the house anything; the few rows behind that, which of them were cut.
         lossy = [row.account_id for row in rows if row.loss]
-        midnight = now - now % _DAY_MS
+        midnight = now - now % DAY_MS
         self._days = {today: {account: await self._store.ledger.lost(account, midnight) for account in lossy}}
         self.any = bool(lossy)
 
@@ -63,7 +62,7 @@ class Losses:
             raise RateLimited(
                 f"Calls of this account that were cut off have cost {usd(self._most)} USD today (UTC) beyond what they "
                 "were charged, and that is its bound: it is served again tomorrow; or ask this gateway's operator.",
-                retry_after=-(-(_DAY_MS - call.started_at % _DAY_MS) // 1000),
+                retry_after=-(-(DAY_MS - call.started_at % DAY_MS) // 1000),
                 should_retry=False,
                 tier=tier,
             )

@@ -39,6 +39,11 @@ class Clock(Protocol):
 # ---------------------------------------------------------------- upstream
 
 
+LARGE_REQUEST = 128 * 1024
+"""Bytes of a client's body above which it is decoded, checked and converted in a thread: it takes longer than other
+calls may wait."""
+
+
 class UpstreamRequest(msgspec.Struct, frozen=True):
     """One HTTP request to a provider. `url` is absolute; the client's own headers never get here."""
 

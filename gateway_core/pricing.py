@@ -52,8 +52,7 @@ def worst_input(rates: TokenRates) -> Units:
 def worst_case(input_tokens: int, output_tokens: int, rates: Rates) -> Units:
     """The most that a call with at most these tokens can be charged: what is held."""
     if rates.long is None or input_tokens <= rates.long_above:
-        most = max(rates.input, rates.cached_input, rates.cache_write)
-        return Units(input_tokens * most + output_tokens * rates.output)
+        return Units(input_tokens * worst_input(rates) + output_tokens * rates.output)
     # A shorter prompt than the bound says is possible, too: nobody promises that it costs less.
     short = rates.long_above * worst_input(rates) + output_tokens * rates.output
     return Units(max(short, input_tokens * worst_input(rates.long) + output_tokens * rates.long.output))

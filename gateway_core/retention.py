@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from gateway_core.clock import DAY_MS
 from gateway_core.config import RetentionConfig
 from gateway_core.errors import StoreError
 from gateway_core.outbox import Outbox
@@ -23,7 +24,6 @@ PAUSE = 0.05
 FIRST = 60.0
 """Seconds after the start: a command that has no server is done by then."""
 EVERY = 3600.0
-_DAY_MS = 86_400_000
 
 
 class Retention:
@@ -76,13 +76,13 @@ class Retention:
         retention, config = self._store.retention, self._config
         now = self._clock.now_ms()
         if config.records_days is not None:
-            removed["records"] = await self._records(now - config.records_days * _DAY_MS)
+            removed["records"] = await self._records(now - config.records_days * DAY_MS)
         if config.operator_log_days is not None:
-            before = now - config.operator_log_days * _DAY_MS
+            before = now - config.operator_log_days * DAY_MS
             removed["operator_log"] = await self._repeat(lambda: retention.prune("operator_log", before, BATCH))
         removed["revoked_jtis"] = await self._repeat(lambda: retention.prune("revoked_jtis", now, BATCH))
         removed["memories"] = await self._repeat(lambda: retention.prune("memories", now, BATCH))
-        forget = now - config.anonymous_days * _DAY_MS
+        forget = now - config.anonymous_days * DAY_MS
         removed["day_keys"] = await self._repeat(lambda: retention.prune("day_keys", forget, BATCH))
         return +removed
 

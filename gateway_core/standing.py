@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from gateway_core.clock import DAY_MS
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import ModelNotFound, SubscriptionRequired
 from gateway_core.types import Account, Call, ModelFacts, Principal, Rates, Route, Terms
 
-_DAY_MS = 86_400_000
 _MOST_KEPT = 10_000
 
 
@@ -19,7 +19,7 @@ class Standing:
         # The store reads an account, and a plugin a principal, anew after every change: then it is another object.
         self.principal: Principal = call.principal
         self.account: Account = call.account
-        self.day = call.started_at // _DAY_MS
+        self.day = call.started_at // DAY_MS
         self.facts = facts
         self.routes = routes
         self.terms = terms
@@ -47,7 +47,7 @@ class Standings:
             kept is not None
             and kept.principal is principal
             and kept.account is call.account
-            and kept.day == call.started_at // _DAY_MS
+            and kept.day == call.started_at // DAY_MS
         ):
             return kept
         facts, routes = self._backend(call)

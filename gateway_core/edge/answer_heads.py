@@ -77,9 +77,3 @@ class AnswerHeads:
             self._defaults = defaults
             self._own = "".join([f"{name.decode()}: {value.decode()}\r\n" for name, value in defaults]) + self._id
         return f"{self._own}: {request_id}\r\nx-request-id: {request_id}\r\n"
-
-
-def pairs(lines: str) -> Headers:
-    """Lines as ASGI wants them: pairs of name and value."""
-    split = [line.partition(b": ") for line in lines.encode().split(b"\r\n") if line]
-    return [(name, value) for name, _, value in split]

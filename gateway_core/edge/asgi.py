@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway_core.delivery import Taken
-from gateway_core.edge.answer_heads import AnswerHeads, pairs
+from gateway_core.edge.answer_heads import AnswerHeads
+from gateway_core.edge.errors import pairs
 from gateway_core.edge.guard import idempotency_key_of, read_body
 from gateway_core.edge.host import CONNECTION, REQUEST_ID
 from gateway_core.interrupt import Interrupt

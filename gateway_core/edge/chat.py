@@ -5,10 +5,10 @@ import logging
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from gateway_core.edge.answer_heads import AnswerHeads, pairs
+from gateway_core.edge.answer_heads import AnswerHeads
 from gateway_core.edge.asgi import AsgiClient
 from gateway_core.edge.direct import DirectClient
-from gateway_core.edge.errors import error_object
+from gateway_core.edge.errors import error_object, pairs
 from gateway_core.edge.guard import Addresses, ClientGone, bearer_of
 from gateway_core.edge.host import Host
 from gateway_core.errors import GatewayError, InternalError, RateLimited
@@ -27,14 +27,15 @@ class ChatEndpoint:
         self._host = host
         self._pipeline = host.pipeline
         self._server = host.services.config.server
-        self._addresses = Addresses(self._server.trusted_proxies)
+        #: Finds its clients' addresses.
+        self.addresses = Addresses(self._server.trusted_proxies)
         #: Of its answers.
         self.heads = AnswerHeads(self._server)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call over any server. What is refused before the answer's head is raised, for the application to
         render."""
-        credentials = Credentials(bearer=bearer_of(scope["headers"]), address=self._addresses.client(scope))
+        credentials = Credentials(bearer=bearer_of(scope["headers"]), address=self.addresses.client(scope))
         client = AsgiClient(scope, receive, send, credentials, self.heads, self._server.max_body_bytes)
         self._host.enter()
         try:

@@ -153,17 +153,12 @@ class DirectClient:
 
     def watch(self, interrupt: Interrupt) -> None:
         """Cuts the call when the client goes."""
-        connection = self._connection
-        if connection.gone:
-            interrupt.cut("client_disconnect")
-        else:
-            self._interrupt = connection.interrupt = interrupt
+        self._interrupt = interrupt
+        self._connection.watch(interrupt)
 
     def forget(self) -> None:
         """The call is settled, or over: that its client goes changes nothing any more."""
-        connection = self._connection
-        if connection.interrupt is self._interrupt:  # and not a later request's on the same connection
-            connection.interrupt = None
+        self._connection.forget(self._interrupt)
 
     def keep(self, data: bytes) -> KeptAnswer | None:  # noqa: ARG002  # there is nobody who would ask again
         """Nothing: the call has no Idempotency-Key."""

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway_core.config import ServerConfig
 from gateway_core.errors import Conflict, GatewayError, MethodNotAllowed, RateLimited
-from gateway_core.wire.ratelimit import headers as ratelimit_headers
+from gateway_core.wire.ratelimit import lines as limit_lines
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -63,13 +63,19 @@ def render(error: GatewayError, request_id: str, server: ServerConfig) -> tuple[
     if isinstance(error, MethodNotAllowed):
         out.append((b"allow", error.allow.encode()))
     if isinstance(error, RateLimited):
-        out += ratelimit_headers(error.states)
+        out += pairs(limit_lines(error.states))
     if error.status == 401:
         out.append((b"www-authenticate", b"Bearer"))
     tier = f"{server.header_prefix}Tier".lower().encode()
     if error.tier is not None and not any(name.lower() == tier for name, _ in out):
         out.append((tier, error.tier.encode()))
     return error.status, out, body
+
+
+def pairs(lines: str) -> Headers:
+    """A head's lines as ASGI wants them: pairs of name and value."""
+    split = [line.partition(b": ") for line in lines.encode().split(b"\r\n") if line]
+    return [(name, value) for name, _, value in split]
 
 
 def error_object(error: GatewayError, request_id: str, server: ServerConfig) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from gateway_core.config import ServerConfig
 from gateway_core.delivery import Taken
 from gateway_core.edge.direct import DirectClient
 from gateway_core.edge.errors import render
-from gateway_core.edge.guard import Addresses
 from gateway_core.edge.host import CONNECTION, Application
 from gateway_core.edge.known_head import MOST_DIGITS, KnownHead, known_head
 from gateway_core.edge.tcp import sent_and_acknowledged
@@ -107,7 +106,7 @@ class GuardedProtocol(HttpToolsProtocol):
         #: Calls, which are POSTs to this target, are served without ASGI.
         self._target = target
         self._call = application.call
-        self._addresses = Addresses(server.trusted_proxies)
+        self._addresses = application.chat.addresses
         self.heads = application.chat.heads
         self.max_body = server.max_body_bytes
         self.ids = ids

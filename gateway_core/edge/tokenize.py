@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from gateway_core.clock import month_of
 from gateway_core.edge.access import Access
 from gateway_core.edge.bodies import decoded
+from gateway_core.edge.errors import pairs
 from gateway_core.edge.host import REQUEST_ID, Host
 from gateway_core.errors import (
     AccountSuspended,
@@ -23,7 +24,7 @@ from gateway_core.errors import (
 from gateway_core.ports import Endpoint, Shape
 from gateway_core.tokens.messages import Counted
 from gateway_core.types import Call, ChatRequest, ModelFacts, Principal
-from gateway_core.wire.ratelimit import headers as ratelimit_headers
+from gateway_core.wire.ratelimit import lines as limit_lines
 
 PATH = "/v1/tokenize-text"
 
@@ -99,7 +100,7 @@ class TokenizeEndpoint:
         answer = StreamingResponse(_joined(first, parts), media_type="application/json")
         answer.headers["cache-control"] = "no-store"
         answer.headers[self._tier_header] = terms.tier
-        for name, value in ratelimit_headers(reservation.states):
+        for name, value in pairs(limit_lines(reservation.states)):
             answer.headers[name.decode()] = value.decode()
         return answer
 

@@ -5,10 +5,10 @@ Instants are whole microseconds of a clock that never goes back; days are days s
 
 from typing import Protocol
 
+from gateway_core.clock import DAY_MS
 from gateway_core.types import Window
 
 SECOND = 1_000_000
-DAY_MS = 86_400_000
 DAY = 86_400 * SECOND
 
 

@@ -77,10 +77,7 @@ class MemoryLimiter:
         if not self._opened:
             return None
         reservation = self._windows.reserve(windows, tokens)
-        if reservation.token is not None:
-            self._changed = True
-            if self._saver is None:
-                self._begin_saving()
+        self._note_change(reservation)
         return reservation
 
     async def reserve(self, windows: Sequence[Window], tokens: int) -> Reservation:
@@ -92,18 +89,12 @@ class MemoryLimiter:
     def settle(self, reservation: Reservation, tokens: int) -> None:
         """Says what was used of the reserved tokens, once; an overrun becomes a debt in the window."""
         self._windows.settle(reservation, tokens)
-        if reservation.token is not None:
-            self._changed = True
-            if self._saver is None:
-                self._begin_saving()
+        self._note_change(reservation)
 
     def cancel(self, reservation: Reservation) -> None:
         """Gives back all of it, unless it was settled."""
         self._windows.cancel(reservation)
-        if reservation.token is not None:
-            self._changed = True
-            if self._saver is None:
-                self._begin_saving()
+        self._note_change(reservation)
 
     async def peek(self, windows: Sequence[Window]) -> tuple[LimitState, ...]:
         """The windows as they stand, taking nothing."""
@@ -165,8 +156,13 @@ class MemoryLimiter:
         for line in lines:
             self._windows.load(_decode_slice(line), now, elapsed)
 
-    def _begin_saving(self) -> None:
-        self._saver = asyncio.get_running_loop().create_task(self._save_while_changing(), name="limits-snapshot")
+    def _note_change(self, reservation: Reservation) -> None:
+        """It changed what is to be saved, unless it took nothing."""
+        if reservation.token is not None:
+            self._changed = True
+            if self._saver is None:
+                loop = asyncio.get_running_loop()
+                self._saver = loop.create_task(self._save_while_changing(), name="limits-snapshot")
 
     async def _save_while_changing(self) -> None:
         """Saves, and goes on until nothing has changed during a pause."""

@@ -56,7 +56,7 @@ class Windows:
         """Takes from every window or, raising RateLimited, from none."""
         if not windows:
             return _NOTHING
-        now = int(self._clock.monotonic() * 1e6 + 0.5)  # as in `now`
+        now = self.now()
         if self._forgotten or now >= self._next_generation:
             self._forget(now)
         asked: list[tuple[Window, Counter, int]] = []

@@ -39,12 +39,6 @@ def _around(unit: str, limit: int, reset_ms: int) -> tuple[str, str]:
     )
 
 
-def headers(states: Iterable[LimitState]) -> list[tuple[bytes, bytes]]:
-    """The same as pairs of name and value."""
-    split = [line.partition(b": ") for line in lines(states).encode().splitlines()]
-    return [(name, value) for name, _, value in split]
-
-
 def _tighter(state: LimitState, other: LimitState) -> bool:
     return (state.remaining, -state.reset_ms) < (other.remaining, -other.reset_ms)
 

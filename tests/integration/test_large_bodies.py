@@ -13,6 +13,7 @@ import pytest
 from gateway_core import config_file, gates
 from gateway_core.gateway import Gateway
 from gateway_core.home import Home
+from gateway_core.ports import LARGE_REQUEST
 from gateway_core.testing.server import PATIENCE
 
 CONFIG = """
@@ -74,4 +75,4 @@ async def test_a_large_body_is_refused_as_a_small_one_is(http: httpx2.AsyncClien
             error = answer.json()["error"]
             assert (answer.status_code, error["code"]) == (400, "invalid_request")
             assert error["param"].startswith(next(iter(wrong)))
-    assert len(json.dumps(TOOLS)) > gates.LARGE
+    assert len(json.dumps(TOOLS)) > LARGE_REQUEST

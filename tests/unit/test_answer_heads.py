@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from gateway_core.config import ServerConfig
-from gateway_core.edge.answer_heads import AnswerHeads, pairs
+from gateway_core.edge.answer_heads import AnswerHeads
+from gateway_core.edge.errors import pairs
 from gateway_core.money import Units
 from gateway_core.types import LimitState, Window
 

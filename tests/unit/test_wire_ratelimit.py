@@ -1,11 +1,14 @@
 """The six headers, and durations as Go's time.Duration prints them."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_core.edge.errors import Headers, pairs
 from gateway_core.types import LimitState, Window
-from gateway_core.wire.ratelimit import go_duration, headers
+from gateway_core.wire.ratelimit import go_duration, lines
 
 RPM = Window("k", "requests", 60)
 DAY = Window("k", "requests", 100, day=True)
@@ -52,6 +55,10 @@ def test_a_duration_reads_back(ms: int) -> None:
     whole, _, fraction = text[:-1].partition(".")
     assert total + int(whole) * 1000 + int(fraction.ljust(3, "0")) == ms
     assert not fraction.endswith("0")
+
+
+def headers(states: Sequence[LimitState]) -> Headers:
+    return pairs(lines(states))
 
 
 def test_six_headers() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from gateway_core.errors import InvalidRequest, ProviderFault, Unavailable
-from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import LARGE_REQUEST, Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route, Run
 from gateway_core.upstream.event_chunks import UNFINISHED, EventChunks, RunReader
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
@@ -23,8 +23,6 @@ from spl_provider_anthropic.stream import StreamDecoder
 from spl_provider_anthropic.thoughts import unpacked
 from spl_provider_anthropic.usage import total
 
-_LARGE = 128 * 1024
-"""Requests of more bytes are converted in a thread."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -103,7 +101,7 @@ class AnthropicProvider:
                 fetched=fetched, thoughts=thoughts, think=think,
             )  # fmt: skip
             # A large one takes longer than other calls may wait.
-            return conversion() if request.size <= _LARGE else await asyncio.to_thread(conversion)
+            return conversion() if request.size <= LARGE_REQUEST else await asyncio.to_thread(conversion)
 
         first = await converted(limit, think=True)
         try:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from gateway_core.ports import Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import LARGE_REQUEST, Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
 from gateway_core.types import ChatRequest, Chunk, Completion, Route, Run
 from gateway_core.upstream.event_chunks import EventChunks, EventReader
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
@@ -17,9 +17,6 @@ from spl_provider_gemini.request import encode_request
 from spl_provider_gemini.rules import ModelRules, rules_of
 from spl_provider_gemini.settings import GeminiSettings, address, endpoint, headers
 from spl_provider_gemini.stream import StreamDecoder
-
-_LARGE = 128 * 1024
-"""Requests of more bytes are converted in a thread."""
 
 
 class GeminiProvider:
@@ -68,7 +65,7 @@ class GeminiProvider:
         given = await self._given(request, route)
         conversion = partial(encode_request, request, given, output_limit)
         # A large one takes longer than other calls may wait.
-        body, renamed = conversion() if request.size <= _LARGE else await asyncio.to_thread(conversion)
+        body, renamed = conversion() if request.size <= LARGE_REQUEST else await asyncio.to_thread(conversion)
         response = await self._upstream.send(
             UpstreamRequest(
                 url=address(self._base, route.model, stream=stream),

@@ -29,7 +29,8 @@ _TRIES = 3
 """How often a stream's events may turn out to be unlike each other."""
 
 _NOT_SAID = Raw(b"")
-Created = Annotated[int, Meta(ge=0, lt=2**40)]
+_END_OF_TIME = 2**40
+Created = Annotated[int, Meta(ge=0, lt=_END_OF_TIME)]
 """Seconds since the epoch."""
 
 _Said = tuple[Raw, tuple[str, ...], bool]
@@ -207,4 +208,4 @@ def _id(raw: Raw) -> str | None:
 
 def _created(raw: Raw) -> int | None:
     value = _any(raw)
-    return value if type(value) is int and 0 <= value < 2**40 else None
+    return value if type(value) is int and 0 <= value < _END_OF_TIME else None

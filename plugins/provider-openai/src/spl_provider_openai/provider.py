@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway_core.ports import Chunks, ProviderParts, UpstreamRequest
+from gateway_core.ports import LARGE_REQUEST, Chunks, ProviderParts, UpstreamRequest
 from gateway_core.types import ChatRequest, Completion, Route
 from gateway_core.upstream.event_chunks import EventChunks
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
@@ -12,9 +12,6 @@ from spl_provider_openai.quirks import Quirks
 from spl_provider_openai.reader import Reader
 from spl_provider_openai.request import encode_request
 from spl_provider_openai.settings import OpenAISettings, endpoint, headers, vocabulary, with_key
-
-_LARGE = 128 * 1024
-"""Bytes of a request that is looked through in a thread: it takes longer than other calls may wait."""
 
 
 class OpenAIProvider:
@@ -67,7 +64,7 @@ class OpenAIProvider:
         if self._fresh is not None:
             key = self._fresh()
             sent = with_key(sent, key)
-        if request.size <= _LARGE:
+        if request.size <= LARGE_REQUEST:
             body = encode_request(request, model, output_limit, quirks, stream=stream)
         else:
             body = await asyncio.to_thread(encode_request, request, model, output_limit, quirks, stream=stream)
