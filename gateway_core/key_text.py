@@ -19,6 +19,7 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _HEAD = "sk-spl"
 _ID_LENGTH = 12
 _TIME_LENGTH = 7  # milliseconds until the year 2081
+_REST_LENGTH = 2  # of a millisecond: keys made one after another within one are listed in that order
 _SECRET_LENGTH = 43  # 62^43 > 2^256
 _CHECKSUM_LENGTH = 6  # 62^6 > 2^32
 _SHAPE = re.compile(r"sk-spl[0-9A-Za-z]{61}")
@@ -42,8 +43,9 @@ def _random(length: int) -> str:
 
 def new_key_text() -> str:
     """A new key, to be shown once. Its id begins with the time, so keys sort by age."""
-    moment = _base62(time.time_ns() // 1_000_000, _TIME_LENGTH)
-    text = _HEAD + moment + _random(_ID_LENGTH - _TIME_LENGTH) + _random(_SECRET_LENGTH)
+    parts = 62**_REST_LENGTH
+    moment = _base62(time.time_ns() * parts // 1_000_000, _TIME_LENGTH + _REST_LENGTH)
+    text = _HEAD + moment + _random(_ID_LENGTH - len(moment)) + _random(_SECRET_LENGTH)
     return text + _checksum(text)
 
 

@@ -1,4 +1,4 @@
-"""Request ids whose random bytes are drawn for many at once."""
+"""Request ids whose random bytes are drawn for many at once, and ids that are listed in their order."""
 
 from collections import Counter
 
@@ -19,6 +19,12 @@ def test_they_look_like_any_other_id() -> None:
     made = RequestIds().new()
     assert made.startswith("req_")
     assert len(made) == len(request_id()) == len(new_id("req_")) == 30
+
+
+def test_other_ids_are_in_the_order_they_were_made_in_within_a_millisecond_too() -> None:
+    made = [new_id("acct_") for _ in range(5_000)]
+    assert made == sorted(made)
+    assert len(set(made)) == len(made)
 
 
 def test_two_makers_share_nothing() -> None:
