@@ -40,7 +40,7 @@ class RequestIds:
         self._beginning = ""
 
     def new(self) -> str:
-        """The next one, as long as `request_id`'s; in any order within a millisecond, since a thread numbers its calls."""
+        """The next one, as long as `request_id`'s. In any order within a millisecond: a thread numbers its calls."""
         if not self._drawn:
             self._drawn = _drawn(_DRAWN)
         milliseconds = time.time_ns() // 1_000_000
