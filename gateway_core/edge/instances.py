@@ -1,5 +1,6 @@
 """/v1/admin/instances: the issuers whose bearers are accepted here, and which of them were revoked."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -106,6 +107,8 @@ class InstanceEndpoints:
 
     def __init__(self, host: Host) -> None:
         self._services = host.services
+        # A change is read, made and written as one: of two at once the later would undo the earlier, a revocation too.
+        self._changing = asyncio.Lock()
 
     @property
     def _instances(self) -> Instances:
@@ -234,7 +237,12 @@ class InstanceEndpoints:
     async def change(self, request: Request, principal: Principal | None) -> Response:
         """What the body names is changed, and nothing else; in force for the next call."""
         body = await decoded(request, InstanceChange)
-        instance = await self._find(request)
+        async with self._changing:
+            changed = self._changed(await self._find(request), body)
+            await self._instances.update(changed, _actor(principal), "instance.update")
+        return answers.json(await self._described(changed))
+
+    def _changed(self, instance: Instance, body: InstanceChange) -> Instance:
         changes: dict[str, Any] = {}
         if body.name is not UNSET:
             changes["name"] = name_of(body.name)
@@ -246,17 +254,16 @@ class InstanceEndpoints:
             changes["pinned_keys"] = _changed_keys(instance, body)
         if not changes:
             raise InvalidRequest("Nothing to change: name at least one field.")
-        changed = msgspec.structs.replace(instance, **changes)
-        await self._instances.update(changed, _actor(principal), "instance.update")
-        return answers.json(await self._described(changed))
+        return msgspec.structs.replace(instance, **changes)
 
     async def revoke(self, request: Request, principal: Principal | None) -> Response:
         """Ends an instance: none of its bearers is accepted any more, and nothing is sent to it."""
-        instance = await self._find(request)
-        if instance.revoked_at is not None:
-            raise Conflict(f"The instance {instance.id} was revoked already, at {iso(instance.revoked_at)}.")
-        revoked = msgspec.structs.replace(instance, revoked_at=self._services.clock.now_ms())
-        await self._instances.update(revoked, _actor(principal), "instance.revoke")
+        async with self._changing:
+            instance = await self._find(request)
+            if instance.revoked_at is not None:
+                raise Conflict(f"The instance {instance.id} was revoked already, at {iso(instance.revoked_at)}.")
+            revoked = msgspec.structs.replace(instance, revoked_at=self._services.clock.now_ms())
+            await self._instances.update(revoked, _actor(principal), "instance.revoke")
         return answers.json(await self._described(revoked))
 
     async def revoke_token(self, request: Request, principal: Principal | None) -> Response:

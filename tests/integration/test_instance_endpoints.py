@@ -1,6 +1,7 @@
 """Instances over HTTP: what is refused changes nothing, and a secret is shown once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -54,6 +55,19 @@ def test_an_instance_s_life(running_server: ServedGateway) -> None:
     logged = ask(running_server, "GET", "/v1/admin/log?limit=5")["data"]
     told = [(line["action"], line["subject"], line["actor"]) for line in logged]
     assert ("instance.revoke", made["id"], "key_operator") in told
+
+
+def test_a_change_at_the_same_time_does_not_undo_a_revocation(running_server: ServedGateway) -> None:
+    with ThreadPoolExecutor(3) as callers:
+        for _ in range(5):
+            made = register(running_server, key=public())
+            path = f"{PATH}/{made['id']}"
+            ending = callers.submit(ask, running_server, "DELETE", path)
+            capped = callers.submit(ask, running_server, "PATCH", path, {"cap_usd": "7"})
+            named = callers.submit(ask, running_server, "PATCH", path, {"name": "x"})
+            revoked, _, _ = ending.result(), capped.result(), named.result()
+            after = ask(running_server, "GET", path)
+            assert after == {**made, "cap_usd": "7", "name": "x", "revoked_at": revoked["revoked_at"]}
 
 
 def test_a_provisioned_key_is_shown_once(running_server: ServedGateway) -> None:
