@@ -113,10 +113,12 @@ def suspend(target: Target, name: str, resume: bool, form: str | None) -> None:
 @click.option("--cap-usd", type=USD, help="The most it may spend in a UTC month, credit included.")
 @click.option("--no-cap", is_flag=True, help="Take the cap away.")
 @click.option("--credit-usd", type=USD, help="Credit granted to each UTC month that has not begun to use it.")
-@click.option("--model", metavar="MODEL", help="The model that --rpm, --tpm and --clear are about.")
+@click.option("--model", metavar="MODEL", help="The model that the options below are about.")
 @click.option("--rpm", type=click.IntRange(min=1), help="Requests a minute on the model.")
+@click.option("--no-rpm", is_flag=True, help="Take that limit away: the tier's or the plan's holds.")
 @click.option("--tpm", type=click.IntRange(min=1), help="Tokens a minute on the model.")
-@click.option("--clear", is_flag=True, help="Take the model's own limits away: the tier's or the plan's hold.")
+@click.option("--no-tpm", is_flag=True, help="Take that limit away: the tier's or the plan's holds.")
+@click.option("--clear", is_flag=True, help="Take both of the model's own limits away.")
 @output_option
 @connected
 @click.pass_obj
@@ -128,7 +130,9 @@ def limits(
     credit_usd: str | None,
     model: str | None,
     rpm: int | None,
+    no_rpm: bool,
     tpm: int | None,
+    no_tpm: bool,
     clear: bool,
     form: str | None,
 ) -> None:
@@ -138,10 +142,16 @@ def limits(
     Example:
       spl account limits acme --cap-usd 500
       spl account limits acme --model gpt-4o --rpm 120 --tpm 200000
+      spl account limits acme --model gpt-4o --rpm 240
       spl account limits acme --model gpt-4o --clear
     """
-    per_model = {unit: number for unit, number in (("rpm", rpm), ("tpm", tpm)) if number is not None}
-    _check_limits(model, per_model, clear, cap_usd, no_cap)
+    for option, number, no in (("cap-usd", cap_usd, no_cap), ("rpm", rpm, no_rpm), ("tpm", tpm, no_tpm)):
+        if number is not None and no:
+            raise click.UsageError(f"give either --{option} or --no-{option.removesuffix('-usd')}.")
+    per_model = {
+        unit: number for unit, number, no in (("rpm", rpm, no_rpm), ("tpm", tpm, no_tpm)) if number is not None or no
+    }
+    _check_model(model, per_model, clear)
     change: dict[str, Any] = {}
     if cap_usd is not None or no_cap:
         change["cap_usd"] = cap_usd
@@ -154,12 +164,8 @@ def limits(
     print_object(form, COLUMNS, target.run(lambda api: api.patch(path_of(name), change)))
 
 
-def _check_limits(
-    model: str | None, per_model: Mapping[str, int], clear: bool, cap_usd: str | None, no_cap: bool
-) -> None:
-    if cap_usd is not None and no_cap:
-        raise click.UsageError("give either --cap-usd or --no-cap.")
+def _check_model(model: str | None, per_model: Mapping[str, int | None], clear: bool) -> None:
     if model is None and (per_model or clear):
-        raise click.UsageError("--rpm, --tpm and --clear are about one model: name it with --model.")
+        raise click.UsageError("--rpm, --tpm and what takes them away are about one model: name it with --model.")
     if model is not None and bool(per_model) == clear:
-        raise click.UsageError("with --model give either --rpm and --tpm, or --clear.")
+        raise click.UsageError("with --model give --rpm, --tpm, --no-rpm or --no-tpm, or else --clear.")

@@ -1,5 +1,6 @@
 """/v1/admin/accounts: who is billed and limited."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
@@ -34,10 +35,10 @@ class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits of one model."""
+    """Limits of one model: what is absent stays, null takes one away."""
 
-    rpm: int | None = None
-    tpm: int | None = None
+    rpm: int | UnsetType | None = UNSET
+    tpm: int | UnsetType | None = UNSET
 
 
 class AccountChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +70,8 @@ class AccountEndpoints:
 
     def __init__(self, host: Host) -> None:
         self._services = host.services
+        # A change is read, made and written as one: of two at once the later would undo the earlier.
+        self._changing = asyncio.Lock()
 
     @property
     def _directory(self) -> Directory:
@@ -139,7 +142,14 @@ class AccountEndpoints:
     async def change(self, request: Request, principal: Principal | None) -> Response:
         """What the body names is changed, and nothing else; in force for the next call."""
         body = await decoded(request, AccountChange)
-        account = await find_account(self._directory, request.path_params["name"])
+        async with self._changing:
+            account = await find_account(self._directory, request.path_params["name"])
+            changed = self._changed(account, body)
+            if changed != account:
+                await self._directory.update_account(changed, _actor(principal), _action(account, changed))
+        return answers.json(described(changed))
+
+    def _changed(self, account: Account, body: AccountChange) -> Account:
         changes: dict[str, Any] = {}
         if body.suspended is not UNSET:
             changes["suspended"] = body.suspended
@@ -151,28 +161,16 @@ class AccountEndpoints:
             changes["limits"] = self._limits(account, body.limits)
         if not changes:
             raise InvalidRequest("Nothing to change: name at least one field.")
-        changed = msgspec.structs.replace(account, **changes)
-        if changed != account:
-            await self._directory.update_account(changed, _actor(principal), _action(account, changed))
-        return answers.json(described(changed))
+        return msgspec.structs.replace(account, **changes)
 
     def _limits(self, account: Account, given: Mapping[str, ModelLimits | None]) -> dict[str, dict[str, int]]:
-        limits = {model: dict(each) for model, each in account.limits.items()}
+        limits: dict[str, dict[str, int]] = {model: dict(each) for model, each in account.limits.items()}
         known = self._services.config.models
         for model, each in given.items():
             if model not in known and model not in limits:
                 raise InvalidRequest(f"There is no model of that name{nearest(model, known)}", param="limits")
-            chosen = {} if each is None else {"rpm": each.rpm, "tpm": each.tpm}
-            values = {unit: number for unit, number in chosen.items() if number is not None}
-            for unit, number in values.items():
-                if not 1 <= number <= _MAX_LIMIT:
-                    param = f"limits.{model}.{unit}"
-                    raise InvalidRequest(f"'{param}' must be a whole number from 1 to {_MAX_LIMIT}.", param=param)
-            if values:
-                limits[model] = values
-            else:
-                limits.pop(model, None)
-        return limits
+            limits[model] = {} if each is None else _merged(model, limits.get(model, {}), each)
+        return {model: own for model, own in limits.items() if own}
 
 
 def described(account: Account) -> ShownAccount:
@@ -189,6 +187,19 @@ def described(account: Account) -> ShownAccount:
         "limits": account.limits,
         "created_at": iso(account.created_at),
     }
+
+
+def _merged(model: str, own: Mapping[str, int], given: ModelLimits) -> dict[str, int]:
+    merged = dict(own)
+    for unit, number in (("rpm", given.rpm), ("tpm", given.tpm)):
+        if number is None:
+            merged.pop(unit, None)
+        elif number is not UNSET:
+            if not 1 <= number <= _MAX_LIMIT:
+                param = f"limits.{model}.{unit}"
+                raise InvalidRequest(f"'{param}' must be a whole number from 1 to {_MAX_LIMIT}.", param=param)
+            merged[unit] = number
+    return merged
 
 
 def _account_name(text: str) -> str:

@@ -121,8 +121,13 @@ def test_accounts_and_keys_from_making_to_revoking(home: Path) -> None:
     assert good("account", "suspend", "acme", "--resume", home=home)["suspended"] is False
     limited = good("account", "limits", "acme", "--model", "demo", "--rpm", "7", "--no-cap", home=home)
     assert (limited["limits"], limited["cap_usd"]) == ({"demo": {"rpm": 7}}, None)
-    cleared = good("account", "limits", "acme", "--model", "demo", "--clear", home=home)
-    assert cleared["limits"] == {}
+    on_demo = ("account", "limits", "acme", "--model", "demo")
+    assert good(*on_demo, "--tpm", "900", home=home)["limits"] == {"demo": {"rpm": 7, "tpm": 900}}
+    assert good(*on_demo, "--rpm", "8", home=home)["limits"] == {"demo": {"rpm": 8, "tpm": 900}}
+    assert good(*on_demo, "--no-tpm", home=home)["limits"] == {"demo": {"rpm": 8}}
+    assert good(*on_demo, "--clear", home=home)["limits"] == {}
+    fails(2, ".*either --tpm or --no-tpm.*", *on_demo, "--tpm", "1", "--no-tpm", home=home)
+    fails(2, ".*or else --clear.*", *on_demo, "--no-rpm", "--clear", home=home)
 
     fails(1, r".*acme.* \[conflict, req_\w{26}\]", "account", "create", "acme", home=home)
     fails(1, r".*no such account.* \[not_found, req_\w{26}\]", "account", "show", "nobody", home=home)

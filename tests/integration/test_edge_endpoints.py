@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,32 @@ def test_an_account_is_created_changed_suspended_and_resumed(operator: Caller) -
         "cap_usd": None,
         "limits": {"org/third": {"rpm": 1}},
     }
+
+
+def test_what_a_change_of_limits_does_not_name_stays(operator: Caller, account: str) -> None:
+    path = f"/v1/admin/accounts/{account}"
+    before = operator.ok("PATCH", path, {"cap_usd": "9", "limits": {"demo": {"rpm": 2, "tpm": 1000}}})
+    for change, left in (
+        ({"rpm": 5}, {"rpm": 5, "tpm": 1000}),
+        ({"tpm": 7}, {"rpm": 5, "tpm": 7}),
+        ({}, {"rpm": 5, "tpm": 7}),
+        ({"rpm": None}, {"tpm": 7}),
+        ({"rpm": None, "tpm": 8}, {"tpm": 8}),
+    ):
+        assert operator.ok("PATCH", path, {"limits": {"demo": change}}) == {**before, "limits": {"demo": left}}
+    assert operator.ok("PATCH", path, {"limits": {"demo": {"tpm": None}}}) == {**before, "limits": {}}
+
+
+def test_changes_at_once_are_all_made(operator: Caller, account: str) -> None:
+    path = f"/v1/admin/accounts/{account}"
+    changes = [{"suspended": True}, {"cap_usd": "7"}, {"credit_usd": "3"}, {"limits": {"demo": {"rpm": 3}}}]
+    for _ in range(5):
+        operator.ok("PATCH", path, {"suspended": False, "cap_usd": None, "credit_usd": "0", "limits": {"demo": None}})
+        with ThreadPoolExecutor(len(changes)) as callers:
+            list(callers.map(lambda change: operator.ok("PATCH", path, change), changes))
+        after = operator.ok("GET", path)
+        assert (after["suspended"], after["cap_usd"], after["credit_usd"]) == (True, "7", "3")
+        assert after["limits"] == {"demo": {"rpm": 3}}
 
 
 @pytest.mark.parametrize(

@@ -236,8 +236,9 @@ def _changes(visit: Visit) -> dict[str, Any]:
     model = visit.field("model")
     if not model:
         raise InvalidRequest("Choose a model.", param="limits")
-    limits = {unit: _whole(visit.field(unit), unit) for unit in ("rpm", "tpm") if visit.field(unit)}
-    return {"limits": {model: limits or None}}
+    # The form says both: what is left empty is taken away.
+    limits = {unit: _whole(visit.field(unit), unit) if visit.field(unit) else None for unit in ("rpm", "tpm")}
+    return {"limits": {model: limits}}
 
 
 def _whole(text: str, unit: str) -> int:
