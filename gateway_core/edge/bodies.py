@@ -26,6 +26,8 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _REQUIRED = re.compile(r"Object missing required field `(.*)`")
 _MONTH = re.compile(r"(?!0000|9999)\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 _SPAN = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
+_LATEST = 253_402_300_799_999
+"""The last millisecond that RFC 3339 can write: 9999-12-31T23:59:59.999Z."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -110,7 +112,7 @@ def instant(text: str, now_ms: int, param: str) -> int:
     """Milliseconds since the epoch, from a date or a time (UTC where it names no zone), or a span from now: "30d"."""
     span = _SPAN.fullmatch(text)
     at = _from_iso(text) if span is None else now_ms + int(span[1]) * _SECONDS[span[2]] * 1000
-    if at is None or at < 0:
+    if at is None or not 0 <= at <= _LATEST:
         raise InvalidRequest(
             f'Invalid value for \'{param}\': give a span such as "30d" or "12h", or a date such as "2026-12-31".',
             param=param,
