@@ -258,14 +258,14 @@ class SqliteDirectory:
         return await self._readers.run(_keys, account_id, after, limit)
 
     async def expire_key(self, key_id: str, at: int, actor: str) -> None:
-        """Sets when the key ends. Raises NotFound, or Conflict for one that is revoked."""
-        await self._end_key(key_id, at, actor, "key.expire", "expires_at")
+        """Ends the key then, unless it ends sooner. Raises NotFound, or Conflict for one that is revoked."""
+        await self._end_key(key_id, at, actor, "key.expire", "expires_at = min(coalesce(expires_at, ?1), ?1)")
 
     async def revoke_key(self, key_id: str, at: int, actor: str) -> None:
         """Ends the key. Raises NotFound, or Conflict for one that was revoked before."""
-        await self._end_key(key_id, at, actor, "key.revoke", "revoked_at")
+        await self._end_key(key_id, at, actor, "key.revoke", "revoked_at = ?1")
 
-    async def _end_key(self, key_id: str, at: int, actor: str, action: str, column: str) -> None:
+    async def _end_key(self, key_id: str, at: int, actor: str, action: str, end: str) -> None:
         entry = LogEntry(self._now_ms(), actor, action, key_id, {"at": at})
 
         def change(books: Transaction) -> None:
@@ -274,7 +274,7 @@ class SqliteDirectory:
                 raise NotFound(f"There is no key {key_id}.")
             if row[0] is not None:
                 raise Conflict(f"Key {key_id} was revoked already.")
-            books.db.execute(f"UPDATE keys SET {column} = ? WHERE id = ?", (at, key_id))  # one of two names
+            books.db.execute(f"UPDATE keys SET {end} WHERE id = ?2", (at, key_id))  # one of the two above
             write_entry(books.db, entry)
 
         await self._change(change, lambda: self._digests.forget(lambda row: row.id == key_id))

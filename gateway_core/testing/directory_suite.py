@@ -46,13 +46,14 @@ class DirectorySuite:
         assert await store.directory.account("acct_none") is None
 
     async def test_a_key_is_found_by_its_digest_until_and_after_it_ends(self, store: Store) -> None:
-        """A change is seen by the next read; ending it twice is a conflict."""
-        full = key(models=("a", "b"), cap=Units(9), expires_at=5)
+        """A change is seen by the next read; it never lives longer for it; revoking it twice is a conflict."""
+        full = key(models=("a", "b"), cap=Units(9), expires_at=500)
         await store.directory.add_key(full, b"digest-1", "test")
         await store.directory.add_key(key("key_2"), b"digest-2", "test")
         assert await store.directory.key_by_digest(b"digest-1") == full
         assert await store.directory.key_by_digest(b"unknown") is None
-        await store.directory.expire_key("key_1", 77, "test")
+        for later in (77, 99):
+            await store.directory.expire_key("key_1", later, "test")
         assert await store.directory.key_by_digest(b"digest-1") == msgspec.structs.replace(full, expires_at=77)
         before = store.directory.generation
         await store.directory.revoke_key("key_1", 88, "test")
