@@ -1,5 +1,6 @@
 """Threads over HTTP, against the real program; the sink, which takes everything at once."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -185,6 +186,14 @@ def test_29_a_record_from_elsewhere_is_stored_once(operator: Caller, owner: Call
 def test_what_is_no_record_is_refused(operator: Caller, content: bytes) -> None:
     writer = operator.mint("records:write")
     assert writer.post(None, 400, content=content)["error"]["code"] == "invalid_request"
+
+
+def test_what_is_larger_than_a_record_is_refused_before_it_is_there(operator: Caller) -> None:
+    writer = operator.mint("records:write")
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {writer.headers['authorization']}\r\n"
+    with socket.create_connection((operator.http.base_url.host, operator.http.base_url.port)) as connection:
+        connection.sendall(f"{head}content-length: 10000000\r\n\r\n".encode() + b"[" * 70_000)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
 def test_only_a_writer_writes_and_it_reads_nothing(operator: Caller, owner: Caller, account: str) -> None:

@@ -97,6 +97,19 @@ async def test_pages_are_fetched_in_order_and_the_place_is_kept(services: Any, g
     assert gateway.asked[0][1] == "/v1/audit/records?after=2&limit=200"
 
 
+async def test_a_gateway_that_repeats_itself_is_not_asked_without_a_pause(services: Any, gateway: KeyServer) -> None:
+    gateway.body = page(1, 2, has_more=True)
+    made = puller(services, gateway, seconds=60.0)
+    await made.start()
+    await wait_for(lambda: len(gateway.asked) >= 2)  # the first page says that there is more
+    gateway.body = page(3, has_more=True)
+    for _ in range(20):
+        await services.store.put_state("other", b"")  # a commit each: time enough for another look
+    await made.stop()
+    assert len(gateway.asked) == 2
+    assert await stored(services) == [("req_1", b'{"n": 1}'), ("req_2", b'{"n": 2}')]
+
+
 async def test_the_bearer_is_for_that_gateway_and_for_reading_only(services: Any, gateway: KeyServer) -> None:
     gateway.body = page()
     for audience, known_as in ((None, gateway.url), ("https://g.example/v1/", "https://g.example")):
@@ -122,6 +135,8 @@ async def test_the_bearer_is_for_that_gateway_and_for_reading_only(services: Any
         (200, page(1, thread="x")),
         (200, page(0)),
         (200, page(1, sequence="1")),
+        (200, page(1, body=[1])),
+        (200, page(1, body={"model": 5})),
     ],
     ids=lambda value: str(value)[:24],
 )

@@ -23,6 +23,8 @@ from spl_audit_thread.remote import Pusher
 _THREAD = re.compile(r"th_[a-z0-9_]{1,60}", re.ASCII)
 _RECORD_ID = re.compile(r"[A-Za-z0-9_\-]{1,80}", re.ASCII)
 _MAX_BODY = 64 * 1024
+_MAX_SENT = _MAX_BODY + 1024
+"""Bytes of a record that is sent: its body, its id and what stands around them."""
 _PATH = "/v1/threads/{thread}/records"
 
 
@@ -172,7 +174,7 @@ class _Threads:
     async def write(self, request: Request, principal: Principal | None) -> Response:
         """Stores a record once: 201 for a new one, 200 for one that is there already."""
         thread = _thread(request)
-        sent = _decoded(await request.body())
+        sent = _decoded(await _read(request))
         if principal is None:
             raise InsufficientScope("This needs a bearer with the scope `records:write`.")
         records = self._services.store.records
@@ -205,6 +207,16 @@ def _thread(request: Request) -> str:
     return thread
 
 
+async def _read(request: Request) -> bytes:
+    """The request's body, refused at the first byte beyond what a record may have: nothing larger is decoded."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MAX_SENT:
+            raise _too_large()
+    return bytes(body)
+
+
 def _decoded(body: bytes) -> SentRecord:
     try:
         sent = msgspec.json.decode(body, type=SentRecord)
@@ -217,8 +229,12 @@ def _decoded(body: bytes) -> SentRecord:
     if not isinstance(content, dict):
         raise InvalidRequest("A record's body must be a JSON object.", param="body")
     if len(bytes(sent.body)) > _MAX_BODY:
-        raise InvalidRequest(f"A record's body must be at most {_MAX_BODY} bytes.", param="body")
+        raise _too_large()
     return sent
+
+
+def _too_large() -> InvalidRequest:
+    return InvalidRequest(f"A record's body must be at most {_MAX_BODY} bytes.", param="body")
 
 
 def _page(records: Sequence[Record], size: int) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gateway_core.errors import ConfigError, ProviderFault, StoreError
+from gateway_core.errors import ConfigError, InvalidRequest, ProviderFault, StoreError
 from gateway_core.ports import UpstreamRequest
 from gateway_core.services import Services
 from gateway_core.types import Account, Deadlines
@@ -68,7 +68,7 @@ class Puller:
         while True:
             try:
                 more = await self._pull(account)
-            except (ProviderFault, StoreError, msgspec.MsgspecError, UnicodeError) as error:
+            except (ProviderFault, StoreError, InvalidRequest, msgspec.MsgspecError, UnicodeError) as error:
                 # The error's own text names no address and no bearer.
                 why = error if isinstance(error, (ProviderFault, StoreError)) else "sent something that is no page"
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -91,8 +91,9 @@ class Puller:
             for each in page.data
         ]
         await asyncio.gather(*stored)
-        await store.put_state(self._state, str(page.data[-1].sequence).encode())
-        return page.has_more
+        place = max(after, page.data[-1].sequence)
+        await store.put_state(self._state, str(place).encode())
+        return page.has_more and place > after  # who repeats himself is asked again later
 
     async def _fetch(self, after: int) -> _Page:
         response = await self._services.upstream.send(
