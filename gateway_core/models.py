@@ -8,7 +8,9 @@ import msgspec
 
 from gateway_core.config import TIMEOUTS, Config, ModelConfig
 from gateway_core.config_checks import billed_upstream
+from gateway_core.errors import ConfigError
 from gateway_core.ports import Provider
+from gateway_core.tokens import VOCABULARIES
 from gateway_core.types import OUTPUT_TOKENS, Deadlines, ModelFacts, Route
 
 log = logging.getLogger(__name__)
@@ -74,10 +76,21 @@ def deadlines(config: Config, provider: str, model: ModelConfig) -> Deadlines:
     return Deadlines(*map(seconds, TIMEOUTS))
 
 
+def _published(vocabulary: str | None, model: str, provider: str) -> str | None:
+    """Raises ConfigError for a vocabulary that a provider's plugin names and that is not shipped."""
+    if vocabulary is None or vocabulary in VOCABULARIES:
+        return vocabulary
+    raise ConfigError(
+        f'its plugin counts {model} by the vocabulary "{vocabulary}"; shipped are {", ".join(sorted(VOCABULARIES))}: '
+        f'name one as "tokenizer" of [models."{model}"], or correct the plugin',
+        where=f"[providers.{provider}]",
+    )
+
+
 def _facts(name: str, model: ModelConfig, routes: tuple[Route, ...], live: Mapping[str, Provider]) -> ModelFacts:
     known: dict[str, Any] = {field: getattr(model, field) for field in _FACTS}
     if known["tokenizer"] is None:
-        known["tokenizer"] = live[routes[0].provider].tokenizer(routes[0].model)
+        known["tokenizer"] = _published(live[routes[0].provider].tokenizer(routes[0].model), name, routes[0].provider)
     given = {field: value for field, value in known.items() if value is not None}
     if model.tiers is not None:
         given["tiers"] = frozenset(model.tiers)

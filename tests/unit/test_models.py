@@ -8,6 +8,7 @@ import pytest
 
 from gateway_core.config import Config
 from gateway_core.config_file import from_tables
+from gateway_core.errors import ConfigError
 from gateway_core.models import deadlines, merged, resolve_models
 from gateway_core.types import OUTPUT_TOKENS, Deadlines, ModelFacts, Route
 
@@ -93,3 +94,12 @@ def test_a_models_deadlines_win_over_its_providers_and_those_over_the_upstreams(
         Config,
     )
     assert deadlines(config, "p", merged(config, "m")) == Deadlines(connect=1, first_byte=20, idle=300, total=4000)
+
+
+def test_a_vocabulary_that_nobody_ships_is_refused_at_the_start() -> None:
+    made = config({"m": {"routes": routes("one")}, "n": {"routes": routes("one"), "tokenizer": "cl100k_base"}})
+    with pytest.raises(
+        ConfigError, match=r'^\[providers.one\]: .* counts m by the vocabulary "p50k_base"; shipped are'
+    ):
+        resolve(made, one=Live("p50k_base"))
+    assert resolve(made, one=Live("o200k_base"))["m"].tokenizer == "o200k_base"
