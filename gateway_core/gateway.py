@@ -168,6 +168,8 @@ class Gateway:
                 await self.idempotency.beat()
             except StoreError as error:
                 log.warning("the store cannot be written: %s", error)
+            except Exception:  # whatever one beat fails by, the next one must come
+                log.exception("the pulse failed")
 
     # ------------------------------------------------------------ calls that are under way
 

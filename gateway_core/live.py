@@ -161,7 +161,7 @@ class LiveStreams:
                 # It may have ended while another one's comment was waited for: its connection is then another call's.
                 if now >= stream.due and stream in self._streams and stream.look(now, self._silence):
                     await stream.client.write(KEEP_ALIVE)
-                if (row := stream.checkpoint()) is not None:
+                if (row := _reached(stream)) is not None:
                     rows.append(row)
             await asyncio.sleep(0)
         if self._beats % REVOCATION_LOOK == 0:
@@ -201,3 +201,13 @@ class LiveStreams:
         except GatewayError as error:  # nobody knows now: it is asked again
             log.warning("the bearer of an open stream cannot be looked at: %s", error)
         return True
+
+
+def _reached(stream: LiveStream) -> Checkpoint | None:
+    """A stream's checkpoint. One that none can be made of is cut: its plugin's fault must not cost others theirs."""
+    try:
+        return stream.checkpoint()
+    except Exception:
+        log.exception("%s: what it delivered cannot be counted", stream.hold.id)
+        stream.interrupt.cut("provider_error")
+        return None

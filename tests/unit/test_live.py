@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -122,6 +122,16 @@ async def test_only_what_has_moved_is_written_again() -> None:
     pulse.end(second)
     await pulse.beat()
     assert pulse.ledger.written[1:] == [["req_1"], ["req_2"]]
+
+
+async def test_a_stream_that_cannot_be_counted_is_cut_and_costs_no_other_its_checkpoint() -> None:
+    pulse = Pulse()
+    wrong, right = pulse.open(0), pulse.open(1)
+    pulse.say(wrong, cast("str", 42))
+    pulse.say(right)
+    await pulse.beat()
+    assert pulse.ledger.written == [["req_1"]]
+    assert (wrong.interrupt.reason, right.interrupt.reason) == ("provider_error", None)
 
 
 async def test_a_count_alone_is_worth_a_checkpoint_once_there_is_text() -> None:
