@@ -325,6 +325,10 @@ class StoreError(SplError):
     """The store cannot be used, or a commit's fate is unknown."""
 
 
+class Unwritable(StoreError):
+    """This can never be written, and nothing of it was: the row is at fault, not the store."""
+
+
 class StoreLocked(StoreError):
     """Another process has the home."""
 

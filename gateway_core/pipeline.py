@@ -173,36 +173,33 @@ class Pipeline:
             begun = await self._ask(admitted, interrupt, self._begin(admitted, opened))
             if begun is None:
                 return
-            stream.route, (first, rest) = begun
-            encoder = ChunkEncoder(
-                id=answer_id(first[0].id if first else None, call.id),
-                model=request.model,
-                created=(first[0].created if first else None) or call.started_at // 1000,
-                include_usage=request.include_usage,
-            )
+            stream.route, (first, rest), encoder = begun
             state = await self._deliver(stream, first, rest, encoder)
-        settlement = await self._end_of(admitted, stream, state)
+        settlement, last = await self._end_of(admitted, stream, state, encoder)
         if state == "completed":
-            cost = cents(settlement.charge)
-            counted = (
-                encoder.usage(settlement.usage, cost, fields=delivery.usage_fields) if request.include_usage else b""
-            )
-            await self._settle(admitted, settlement, client.keep(counted + DONE))
-            await client.finish(counted + DONE)
+            await self._settle(admitted, settlement, client.keep(last))
+            await client.finish(last)
             return
         await self._settle(admitted, settlement)
         if state != "client_disconnect":
             raise _broken_off(state)
 
-    async def _begin(self, admitted: Admitted, opened: Awaitable[None]) -> tuple[Route, Started]:
-        """The first event of an answer, once the call is on disk."""
-        call = admitted.call
-        begun = await self._attempts.stream(call.id, call.request, admitted.routes, admitted.output_limit)
+    async def _begin(self, admitted: Admitted, opened: Awaitable[None]) -> tuple[Route, Started, ChunkEncoder]:
+        """The first event of an answer and what writes it, once the call is on disk."""
+        call, request = admitted.call, admitted.call.request
+        route, started = await self._attempts.stream(call.id, request, admitted.routes, admitted.output_limit)
         try:
             await opened
         except StoreError as error:
             raise not_written() from error
-        return begun
+        first = started[0][0] if started[0] else None
+        encoder = ChunkEncoder(
+            id=answer_id(first.id if first else None, call.id),
+            model=request.model,
+            created=(first.created if first else None) or call.started_at // 1000,
+            include_usage=request.include_usage,
+        )
+        return route, started, encoder
 
     async def _deliver(self, stream: LiveStream, first: Batch, rest: Chunks, encoder: ChunkEncoder) -> StreamState:
         """Writes each event as it comes, and counts it once it was written."""
@@ -224,7 +221,10 @@ class Pipeline:
             _tell(stream, error)
             state = "provider_error"
         finally:
-            await rest.aclose()
+            try:
+                await rest.aclose()
+            except Exception as error:  # noqa: BLE001  # as above
+                _tell(stream, error)
         # What followed the last finish reason could only have been the count.
         return "completed" if stream.delivery.complete else state
 
@@ -234,30 +234,51 @@ class Pipeline:
             log.warning("%s: %s/%s broke off: %s", stream.hold.id, route.provider, route.model, fault.detail)
             self._attempts.broke_off(route, fault)
 
-    async def _end_of(self, admitted: Admitted, stream: LiveStream, state: StreamState) -> Settlement:
-        """The settlement of a stream that ended like this, by what was delivered of it."""
+    async def _end_of(
+        self, admitted: Admitted, stream: LiveStream, state: StreamState, encoder: ChunkEncoder
+    ) -> tuple[Settlement, bytes]:
+        """The settlement of a stream that ended like this, by what was delivered of it; and, where it was completed,
+        its last events."""
+        request, delivery, taken = admitted.call.request, stream.delivery, None
+        if state == "client_disconnect":
+            taken = stream.client.hang_up()
+            delivery.forget_unsent(taken)
+
+        def ended(usage: Usage, generated: Usage) -> tuple[Settlement, bytes]:
+            end = End(
+                usage=usage,
+                generated=generated,
+                outcome="ok" if state == "completed" else "cut" if usage.output else "failed",
+                stream_state=state,
+                error_code=ProviderError.code if state == "provider_error" else None,
+                acknowledged_bytes=taken.acknowledged if taken else None,
+                route=stream.route,
+                ttft_ms=stream.ttft_ms,
+            )
+            settlement = self._settler.draw_up(admitted.hold, end)
+            if not request.include_usage:
+                return settlement, DONE
+            return settlement, encoder.usage(usage, cents(settlement.charge), fields=delivery.usage_fields) + DONE
+
+        try:
+            return ended(*await self._counted(admitted, stream, state))
+        except Exception as error:  # noqa: BLE001  # what its plugin gave cannot be counted: its hold would stay taken
+            _tell(stream, error)
+            delivery.usage_fields = None
+            usage = self._counter.at_a_glance(request, admitted.facts, admitted.hold, delivery.texts)
+            return ended(usage, usage)
+
+    async def _counted(self, admitted: Admitted, stream: LiveStream, state: StreamState) -> tuple[Usage, Usage]:
+        """What was delivered of a stream, and what its provider made."""
         request, facts, delivery = admitted.call.request, admitted.facts, stream.delivery
-        generated, taken = delivery.usage, None
+        generated = delivery.usage
         if state == "completed":
-            usage = delivery.usage or await self._counter.of_answer(request, facts, delivery.texts)
+            usage = generated or await self._counter.of_answer(request, facts, delivery.texts)
         else:
-            if state == "client_disconnect":
-                taken = stream.client.hang_up()
-                delivery.forget_unsent(taken)
             usage = await self._counter.of_cut(request, facts, delivery)
             if (generated is None or generated.estimated) and state != "provider_error":
                 generated = self._unseen(admitted, stream.started, usage)
-        end = End(
-            usage=usage,
-            generated=generated or usage,
-            outcome="ok" if state == "completed" else "cut" if usage.output else "failed",
-            stream_state=state,
-            error_code=ProviderError.code if state == "provider_error" else None,
-            acknowledged_bytes=taken.acknowledged if taken else None,
-            route=stream.route,
-            ttft_ms=stream.ttft_ms,
-        )
-        return self._settler.draw_up(admitted.hold, end)
+        return usage, generated or usage
 
     async def _settle(self, admitted: Admitted, settlement: Settlement, answer: KeptAnswer | None = None) -> None:
         """Settles, gives back what was reserved and not used, and waits until the row is on disk."""
@@ -275,7 +296,8 @@ class Pipeline:
 def _tell(stream: LiveStream, error: Exception) -> None:
     """Logs where a stream failed, without the exception's own text: that may repeat an answer."""
     where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-    log.error("%s: the stream failed: %s\n%s", stream.hold.id, type(error).__name__, where)
+    by = f"{stream.route.provider}/{stream.route.model}" if stream.route else "nobody"
+    log.error("%s: %s: the stream failed: %s\n%s", stream.hold.id, by, type(error).__name__, where)
 
 
 def _broken_off(state: StreamState) -> GatewayError:

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway_core.clock import month_of
 from gateway_core.dispatch import Dispatch
-from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaExceeded, StoreError
+from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaExceeded, StoreError, Unwritable
 from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import Clock
 from gateway_core.pricing import cost, rates_at, worst_case
@@ -246,6 +246,9 @@ class Settler:
                     await self.refund(hold, settled.charge, UNKNOWN)
                 if not hold.stream and answer is not None:
                     await self._store.answers.forget(answer.place.scope, answer.place.key, hold.id)
+            except Unwritable:  # nor would it ever be: what it counts is lost, but its hold is not kept for that
+                self._unsettled[hold.id] = _uncounted(settlement), None
+                continue
             except StoreError:
                 return
             del self._unsettled[hold.id]
@@ -321,6 +324,21 @@ def _withheld(settlement: Settlement) -> Settlement:
         usage=Usage(),
         charge=Units(0),
         loss=settlement.owed,
+        outcome="failed",
+        error_code=InternalError.code,
+    )
+
+
+def _uncounted(settlement: Settlement) -> Settlement:
+    """A call of whose counts no row can be made: nothing is charged."""
+    nothing = Usage(estimated=True)
+    return msgspec.structs.replace(
+        settlement,
+        usage=nothing,
+        generated=nothing,
+        charge=_NOTHING,
+        owed=_NOTHING,
+        loss=_NOTHING,
         outcome="failed",
         error_code=InternalError.code,
     )

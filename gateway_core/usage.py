@@ -1,10 +1,14 @@
 """Counting where the provider did not: for a reservation, a report that is missing, a stream that was cut."""
 
+import logging
 from collections.abc import Sequence
 
 from gateway_core.delivery import Delivery
+from gateway_core.errors import SplError
 from gateway_core.tokens import Tokens
 from gateway_core.types import ChatRequest, Hold, ModelFacts, Usage
+
+log = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN = 4
 """The estimate where nothing is counted: English text has about four bytes a token."""
@@ -16,7 +20,10 @@ estimated is rather too large than too small."""
 
 
 class UsageCounter:
-    """Token counts by the rules of contract section 5: exact where the vocabulary is published, else marked."""
+    """Token counts by the rules of contract section 5: exact where the vocabulary is published, else marked.
+
+    A vocabulary that fails makes the counts estimates, too: no call is refused, or left unsettled, for its sake.
+    """
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
@@ -54,7 +61,7 @@ class UsageCounter:
                 output=min(output, told.output),
                 cached=told.cached,
                 cache_write=told.cache_write,
-                estimated=told.estimated,
+                estimated=told.estimated or (facts.tokenizer is not None and not exact),
             )
         counted = await self._input(request, facts)
         return Usage(input=counted.input, output=output, estimated=not exact or counted.estimated)
@@ -76,8 +83,23 @@ class UsageCounter:
             estimated=True,
         )
 
+    def at_a_glance(self, request: ChatRequest, facts: ModelFacts, hold: Hold, texts: Sequence[object]) -> Usage:
+        """What a stream is taken to have used whose count fails, by no more than its length. Never above the hold."""
+        size = sum([len(text) for text in texts if isinstance(text, str)])
+        if not size:
+            return Usage()
+        return Usage(
+            input=min(self.input_estimate(request, facts), hold.input_tokens),
+            output=min(-(-size // BYTES_PER_TOKEN), hold.output_tokens),
+            estimated=True,
+        )
+
     async def _input(self, request: ChatRequest, facts: ModelFacts) -> Usage:
-        counted = await self._tokens.count_messages(facts.tokenizer, request.body)
+        try:
+            counted = await self._tokens.count_messages(facts.tokenizer, request.body)
+        except Exception as error:  # noqa: BLE001  # a tokenizer that fails costs exactness alone
+            _tell(facts, error)
+            counted = await self._tokens.count_messages(None, request.body)
         media = request.media * facts.media_tokens
         return Usage(input=counted.input + media, estimated=counted.estimated or bool(media))
 
@@ -85,4 +107,14 @@ class UsageCounter:
         text = "".join(texts)
         if facts.tokenizer is None:
             return self._tokens.estimate([text]), False
-        return await self._tokens.count(facts.tokenizer, [text]), True
+        try:
+            return await self._tokens.count(facts.tokenizer, [text]), True
+        except Exception as error:  # noqa: BLE001  # as above
+            _tell(facts, error)
+            return self._tokens.estimate([text]), False
+
+
+def _tell(facts: ModelFacts, error: Exception) -> None:
+    """Logs what failed; its own text only where it is ours, since another's may repeat a prompt."""
+    why = str(error) if isinstance(error, SplError) else type(error).__name__
+    log.error("%s: the tokenizer %s failed, so tokens are estimated: %s", facts.id, facts.tokenizer, why)

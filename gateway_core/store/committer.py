@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from gateway_core.errors import SplError, StoreCorrupt, StoreError
+from gateway_core.errors import SplError, StoreCorrupt, StoreError, Unwritable
 
 log = logging.getLogger("gateway_core.store")
 
@@ -370,7 +370,7 @@ class Committer:
         """One op is at fault: each gets a transaction of its own, so that only that one fails."""
         if len(batch) == 1:
             log.error("a row cannot be written: %s: %s", type(batch[0]).__name__, error)
-            return Outcome([StoreError(f"This cannot be written: {error}")], retried=retried)
+            return Outcome([Unwritable(f"This cannot be written: {error}")], retried=retried)
         alone = [self._commit([op]) for op in batch]
         return Outcome(
             [outcome.results[0] for outcome in alone],

@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 
 from gateway_core.testing.installed import install
-from gateway_core.testing.line import Line, events, line
+from gateway_core.testing.line import Line, events, line, text_of
 from gateway_core.testing.openai_fixture import UpstreamHandle
 
 PLUGIN = """
 import msgspec
 from gateway_core.hookspecs import API, hookimpl
 from gateway_core.ports import ProviderKind
+from gateway_core.tokens import vocabulary
+from gateway_core.types import Usage
 from spl_provider_demo.provider import DemoProvider, DemoSettings
+
+vocabulary._PUBLISHED["o200k_base"] = ("0" * 64, "")
 
 class Broken(DemoProvider):
     async def complete(self, request, route, output_limit):
@@ -22,7 +27,9 @@ class Broken(DemoProvider):
         return msgspec.structs.replace(answer, usage=None, texts=(42,))
 
     async def stream(self, request, route, output_limit):
-        return broken(await super().stream(request, route, output_limit))
+        chunks = await super().stream(request, route, output_limit)
+        wrong = request.body["messages"][0]["content"]
+        return changed(chunks, **WRONG[wrong]) if wrong in WRONG else broken(chunks)
 
 async def broken(chunks):
     number = 0
@@ -30,6 +37,23 @@ async def broken(chunks):
         yield batch
         number += 1
         if number == 3:
+            raise KeyError("can" + "ary")
+
+WRONG = {
+    "texts": {"texts": (42,), "usage": None},
+    "words": {"usage": Usage(input="can" + "ary", output=2)},
+    "halves": {"usage": Usage(input=2, output=1.5)},
+    "fields": {"usage_fields": {"prompt_tokens_details": object()}},
+    "end": {},
+    "start": {"choices": None, "created": object()},
+}
+
+async def changed(chunks, **fields):
+    try:
+        async for (chunk,) in chunks:
+            yield (msgspec.structs.replace(chunk, **fields),)
+    finally:
+        if not fields:
             raise KeyError("can" + "ary")
 
 class Plugin:
@@ -80,3 +104,63 @@ def test_27_a_stream_that_it_breaks_in_the_middle_is_charged_for_what_was_delive
     log = served.gateway.log.read_text()
     assert "the stream failed: KeyError" in log
     assert "canary" not in log
+
+
+@pytest.mark.parametrize("wrong", ["texts", "words", "fields", "end"])
+def test_27_a_stream_that_cannot_be_counted_is_settled_by_its_length(served: Line, wrong: str) -> None:
+    answer = stream(served, wrong)
+    assert answer.text.endswith("data: [DONE]\n\n")
+    row = served.row(answer.headers["x-request-id"])
+    assert (row["outcome"], row["stream_state"]) == ("ok", "completed")
+    assert row["charge"] <= row["hold_amount"]
+    assert events(answer.text)[-2]["usage"]["completion_tokens"] == row["output"]
+    if wrong == "end":  # its count is as good as ever
+        assert (row["estimated"], row["output"]) == (0, 14)
+    elif wrong == "texts":  # no text that anybody could count
+        assert (row["estimated"], row["charge"]) == (0, 0)
+    else:
+        length = len(text_of(events(answer.text)))
+        assert (row["estimated"], row["output"]) == (1, -(-length // 4))
+        assert row["input"] <= row["hold_input"]
+    log = served.gateway.log.read_text()
+    assert f"{row['id']}: broken/demo: the stream failed" in log
+    assert "canary" not in log
+
+
+def test_27_a_count_that_no_row_takes_is_charged_nothing_and_keeps_nobody_waiting(served: Line) -> None:
+    first, second = stream(served, "halves"), stream(served, "halves")
+    for answer in (first, second):
+        row = served.row(answer.headers["x-request-id"])
+        assert (row["outcome"], row["charge"], row["output"]) == ("failed", 0, 0)
+    assert served.call(model="broken", n=2).status_code == 503  # its own fault still
+    assert served.ready()
+    assert served.reconciles()
+
+
+def test_27_a_first_event_that_is_none_costs_nothing(served: Line) -> None:
+    answer = stream(served, "start")
+    assert answer.status_code == 503
+    row = served.row(answer.headers["x-request-id"])
+    assert (row["outcome"], row["charge"]) == ("failed", 0)
+
+
+def test_27_a_damaged_vocabulary_costs_exactness_alone(served: Line) -> None:
+    served.upstream.reset()
+    served.upstream.script("priced", text="one two three", usage="none")
+    plain, streamed = served.call(), served.call(stream=True)
+    middle = served.upstream.log()[1]["sent"] // 2
+    served.upstream.reset()
+    served.upstream.script("priced", text="one two three", usage="none", close_at=middle)
+    for answer, outcome in ((plain, "ok"), (streamed, "ok"), (served.call(stream=True), "cut")):
+        row = served.row(answer.headers["x-request-id"])
+        assert (row["outcome"], row["estimated"]) == (outcome, 1)
+        assert 0 < row["charge"] == row["input"] * 10**6 + row["output"] * 10**7 < row["hold_amount"]
+        assert 0 < row["output"] <= 4
+    failed = "priced: the tokenizer o200k_base failed, so tokens are estimated: the vocabulary"
+    assert failed in served.gateway.log.read_text()
+
+
+def stream(served: Line, wrong: str) -> httpx2.Response:
+    """A stream whose events are wrong in that way."""
+    messages = [{"role": "user", "content": wrong}]
+    return served.call(model="broken", messages=messages, stream=True, stream_options={"include_usage": True})
