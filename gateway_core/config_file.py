@@ -23,7 +23,7 @@ SHIPPED = "shipped:"
 
 _HIDDEN = re.compile(r"(secret|password|passwd|token|api_?key|credential|pepper)$", re.IGNORECASE)
 _REFERENCE = re.compile(r"(env|file|bearer):")
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s]*:)[^/@\s]+@")
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*:)[^/\s]+@")
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
@@ -183,7 +183,12 @@ def show(loaded: LoadedConfig) -> dict[str, Any]:
 
 def _without_secrets(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: _without_secrets(each, key) for key, each in value.items() if each is not None}
+        # A header's name does not tell whether it carries a credential.
+        return {
+            key: _without_secrets(each, "secret" if name == "headers" else key)
+            for key, each in value.items()
+            if each is not None
+        }
     if isinstance(value, (list, tuple)):
         return [_without_secrets(each, name) for each in value]
     if isinstance(value, str):

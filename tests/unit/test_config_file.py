@@ -251,12 +251,16 @@ def test_what_is_shown_holds_no_secret() -> None:
         **OPENAI,
         "store": {"url": "postgresql://spl:hunter2@db/spl"},
         "plugins": {"x": {"api_token": "hunter2", "password": "env:PASS", "tokenizer": "o200k_base"}},
+        "limits": {"url": "redis://:hunter2@hunter2@limits"},
+        "providers": {"x": {"plugin": "x", "headers": {"cf-aig-authorization": "Bearer hunter2", "x-team": "hunter2"}}},
     }
+    tables["providers"] |= OPENAI["providers"]
     shown = show(from_tables(tables))
     assert "hunter2" not in to_toml(shown)
     assert shown["store"]["url"] == "postgresql://spl:***@db/spl"
     assert shown["plugins"]["x"] == {"api_token": "***", "password": "env:PASS", "tokenizer": "o200k_base"}
     assert shown["providers"]["openai"]["api_key"] == "env:OPENAI_API_KEY"
+    assert shown["providers"]["x"]["headers"] == {"cf-aig-authorization": "***", "x-team": "***"}
     assert shown["server"]["port"] == 8700
 
 
