@@ -13,6 +13,7 @@ from msgspec import Meta
 Table = Mapping[str, Any]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
 Seconds = Annotated[float, Meta(gt=0)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,11 +107,11 @@ class RetentionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[retention]`: days after which something is removed by itself; absent: never. The ledger itself stays."""
 
     #: Audit records, from the beginning of each chain, and none that a sink is still to be told.
-    records_days: Count | None = None
+    records_days: Days | None = None
     #: Lines of the operators' log.
-    operator_log_days: Count | None = None
+    operator_log_days: Days | None = None
     #: After these nobody can tie the hash of an anonymous caller to an address: the day's key is removed.
-    anonymous_days: Count = 30
+    anonymous_days: Days = 30
 
 
 class BearersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -129,6 +129,7 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
         ({"server": {"error_dialect": "opnai"}}, 'f.toml: server.error_dialect: expected "syncropic" or "openai", '),
         ({"server": {"trusted_proxies": "::1"}}, "f.toml: server.trusted_proxies: expected a list, got text"),
         ({"server": {"trusted_proxies": ["::1", 3]}}, "f.toml: server.trusted_proxies[2]: expected text in quotes, "),
+        ({"retention": {"records_days": 10**12}}, "f.toml: retention.records_days: expected a whole number <= 36500"),
         ({"upstream": {"retries": -1}}, "f.toml: upstream.retries: expected a whole number >= 0"),
         (model(context_tokens=0), 'f.toml: models."gpt-4.1".context_tokens: expected a whole number >= 1'),
         (model(price="gratis"), 'f.toml: models."gpt-4.1".price: expected "free", got something else'),
