@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from gateway_core import jwt
 from gateway_core.clock import iso
+from gateway_core.config import Table
 from gateway_core.config_checks import OWN_BEARERS, is_http_url
 from gateway_core.edge import answers
 from gateway_core.edge.bodies import decoded
@@ -134,12 +135,10 @@ class SigningEndpoints:
         if not 0 <= body.after_seconds <= _LONGEST_WAIT:
             raise InvalidRequest(f"'after_seconds' must be 0 to {_LONGEST_WAIT}.", param="after_seconds")
         key = self._services.signer.rotate(body.after_seconds * 1000)
-        actor = "" if principal is None else principal.bearer_id
-        entry = LogEntry(self._services.clock.now_ms(), actor, "signing_key.rotate", key.kid, {"since": key.since})
-        await self._services.store.directory.log(entry)
+        await self._log(principal, "signing_key.rotate", key.kid, {"since": key.since})
         return answers.json(self._described(), 201)
 
-    async def mint(self, request: Request, _principal: Principal | None) -> Response:
+    async def mint(self, request: Request, principal: Principal | None) -> Response:
         """A bearer of this instance's, in this answer only."""
         body = await decoded(request, Minting)
         if not is_http_url(body.audience):
@@ -159,18 +158,31 @@ class SigningEndpoints:
             "jti": claims["jti"],
             "expires_at": iso(claims["exp"] * 1000),
         }
+        detail = {"audience": shown["audience"], "scope": shown["scope"], "expires_at": shown["expires_at"]}
+        await self._log(principal, "token.mint", shown["jti"], detail)
         return answers.json(shown, 201)
+
+    async def _log(self, principal: Principal | None, action: str, subject: str, detail: dict[str, Any]) -> None:
+        actor = "" if principal is None else principal.bearer_id
+        await self._services.store.directory.log(
+            LogEntry(self._services.clock.now_ms(), actor, action, subject, detail)
+        )
 
     def _described(self) -> SigningKeys:
         signer = self._services.signer
         current = signer.current().kid
-        providers = self._services.config.providers.items()
+        providers = self._services.config.providers.values()
         return {
             "object": "signing_keys",
             "instance": signer.instance_id,
-            "gateways": [table.get("base_url") for _, table in providers if table.get("api_key") == OWN_BEARERS],
+            "gateways": [_audience(table) for table in providers if table.get("api_key") == OWN_BEARERS],
             "keys": [_key(key, current) for key in signer.published()],
         }
+
+
+def _audience(provider: Table) -> Any:
+    """The address that a gateway knows itself by."""
+    return provider.get("audience", provider.get("base_url"))
 
 
 def _key(key: SigningKey, current: str) -> ShownSigningKey:

@@ -2,13 +2,14 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from gateway_core import jwt
-from gateway_core.testing.server import ServedGateway
+from gateway_core.testing.server import ServedGateway, serving
 
 PATH = "/v1/admin/instances"
 PROVISIONED = "/v1/admin/provisioned-instances"
@@ -167,6 +168,24 @@ def test_a_jti_must_be_one(jti: Any, running_server: ServedGateway) -> None:
 )
 def test_a_bearer_that_would_not_do_is_not_minted(body: dict[str, Any], running_server: ServedGateway) -> None:
     ask(running_server, "POST", "/v1/admin/tokens", body, 400)
+
+
+def test_a_bearer_is_minted_for_the_gateway_that_is_configured_and_noted_without_it(tmp_path: Path) -> None:
+    """By the name that it knows itself by, where that is another than the address it is called at."""
+    config = """
+    include = ["shipped:self-host.toml"]
+    [providers.managed]
+    plugin = "provider-openai"
+    base_url = "http://127.0.0.1:1/v1"
+    audience = "https://gateway.example.com"
+    api_key = "bearer:instance"
+    """
+    with serving(tmp_path / "home", config=config) as gateway:
+        minted = json.loads(gateway.spl("token", "mint", "-o", "json"))
+        (line,) = ask(gateway, "GET", "/v1/admin/log?limit=1")["data"]
+    assert minted["audience"] == "https://gateway.example.com"
+    assert (line["action"], line["actor"], line["subject"]) == ("token.mint", "key_operator", minted["jti"])
+    assert line["detail"] == {"audience": minted["audience"], "scope": "inference", "expires_at": minted["expires_at"]}
 
 
 def test_the_published_set_is_what_signs(running_server: ServedGateway) -> None:
