@@ -37,7 +37,7 @@ class CallEndpoints:
             Endpoint(
                 "GET",
                 "/v1/requests/{id}",
-                "caller",
+                "inference",
                 self.show,
                 "What one call of this account cost and delivered.",
                 Shape(answer=ShownCall),

@@ -114,7 +114,7 @@ class ModelEndpoints:
             Endpoint(
                 "GET",
                 "/v1/models",
-                "caller",
+                "inference",
                 self.models,
                 "The models that the caller may use.",
                 Shape(answer=answers.Page[ListedModel]),
@@ -122,7 +122,7 @@ class ModelEndpoints:
             Endpoint(
                 "GET",
                 "/v1/models/{id:path}",
-                "caller",
+                "inference",
                 self.model,
                 "One of the models that the caller may use.",
                 Shape(answer=ListedModel, errors=(ModelNotFound,)),

@@ -82,7 +82,7 @@ class TokenizeEndpoint:
             sends=("tier", "limits"),
         )
         return [
-            Endpoint("POST", PATH, "caller", self.tokenize, "The tokens of a text, or of a call's messages.", shape)
+            Endpoint("POST", PATH, "inference", self.tokenize, "The tokens of a text, or of a call's messages.", shape)
         ]
 
     async def tokenize(self, request: Request, principal: Principal | None) -> Response:

@@ -36,11 +36,11 @@ PASSES = {
 
 EXPECTED = {
     "POST /v1/chat/completions": "inference",
-    "GET /v1/models": "caller",
-    "GET /v1/models/{id:path}": "caller",
+    "GET /v1/models": "inference",
+    "GET /v1/models/{id:path}": "inference",
     "GET /v1/capabilities": "public",
-    "POST /v1/tokenize-text": "caller",
-    "GET /v1/requests/{id}": "caller",
+    "POST /v1/tokenize-text": "inference",
+    "GET /v1/requests/{id}": "inference",
     "GET /v1/keys": "owner",
     "POST /v1/keys": "owner",
     "POST /v1/keys/{id}/rotate": "owner",
