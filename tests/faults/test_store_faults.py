@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -201,6 +202,32 @@ async def test_39_a_backup_restored_elsewhere_is_the_store_as_it_was(tmp_path: P
     assert await restored.ledger.find("req_2") is None
     assert await restored.ledger.reconcile() == []
     await restored.close()
+
+
+async def test_a_backup_has_nothing_that_was_removed_and_is_as_small_as_what_is_left(tmp_path: Path) -> None:
+    store, copy, path = opened(tmp_path), tmp_path / "copy", tmp_path / "store.sqlite3"
+    await store.open()
+    await spend(store, hold("req_1"), 30)
+    await store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE TABLE before AS SELECT printf('%.2000000c', '@') AS all_of_it")
+        db.execute("DROP TABLE before")
+    await store_and_backup(tmp_path, copy)
+    assert path.stat().st_size > copy.stat().st_size + 1_900_000
+    assert b"@" * 100 in path.read_bytes()
+    assert b"@" * 100 not in copy.read_bytes()
+    with closing(sqlite3.connect(copy)) as db:
+        assert db.execute("PRAGMA freelist_count").fetchone() == (0,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+async def store_and_backup(home: Path, copy: Path) -> None:
+    """Opens the store of a home and takes a backup that can be trusted."""
+    store = opened(home)
+    await store.open()
+    await store.backup(copy)
+    await store.close()
+    backup.verify(copy)
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all", b"SQLite format 3\x00" + bytes(5000)])
