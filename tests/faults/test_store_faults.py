@@ -215,7 +215,6 @@ async def test_a_backup_has_nothing_that_was_removed_and_is_as_small_as_what_is_
         db.execute("DROP TABLE before")
     await store_and_backup(tmp_path, copy)
     assert path.stat().st_size > copy.stat().st_size + 1_900_000
-    assert b"@" * 100 in path.read_bytes()
     assert b"@" * 100 not in copy.read_bytes()
     with closing(sqlite3.connect(copy)) as db:
         assert db.execute("PRAGMA freelist_count").fetchone() == (0,)
