@@ -1,7 +1,10 @@
 """`spl instance`: gateways that are known here by their keys, and this one's own keys."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import click
@@ -142,15 +145,32 @@ def provision(
     Example:
       spl instance provision acme-hosted --account acme --key-file acme-home/signing.key
     """
-    if key_file is not None and key_file.exists():
-        raise Failure(f"{key_file} is there already: name a file that is not", FAILED)
     body = {"name": name, "account": account, "push_url": push_url, "cap_usd": cap_usd}
-    made = target.run(lambda api: api.post(PROVISIONED, body))
-    if key_file is not None:
-        from gateway_core.files import write_atomic
-
-        write_atomic(key_file.absolute(), made.pop("signing_key").encode())
+    if key_file is None:
+        made = target.run(lambda api: api.post(PROVISIONED, body))
+    else:
+        with _reserved(key_file) as file:
+            made = target.run(lambda api: api.post(PROVISIONED, body))
+            file.write(made.pop("signing_key").encode())
+            file.flush()
+            os.fsync(file.fileno())
     print_object(form, _PROVISIONED, made)
+
+
+@contextmanager
+def _reserved(path: Path) -> Iterator[IO[bytes]]:
+    """A new file, mode 0600, opened before there is anything to put into it: a key that finds no place is lost.
+    Where the block fails, there is no file."""
+    try:
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except FileExistsError:
+        raise Failure(f"{path} is there already: name a file that is not", FAILED) from None
+    try:
+        with file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 @instance.command("list", short_help="List registered instances.")

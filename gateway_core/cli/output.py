@@ -14,6 +14,7 @@ Row = Mapping[str, Any]
 
 _GAP = "  "
 _NARROWEST = 8
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
 #: Rows that a table sees before it decides how wide its columns are; later rows stretch them.
 _SAMPLE = 200
 
@@ -178,7 +179,13 @@ class Csv(_Base):
         self._writer.writerow([column.path.removeprefix("body.") for column in columns])
 
     def row(self, row: Row) -> None:
-        self._writer.writerow([text_of(value_at(row, column.path)) for column in self._columns])
+        self._writer.writerow([self._cell(column, value_at(row, column.path)) for column in self._columns])
+
+    @staticmethod
+    def _cell(column: Column, value: Any) -> str:
+        """A cell that no spreadsheet takes for a formula: text that begins like one begins with an apostrophe."""
+        text = text_of(value).replace("\r", " ")  # which csv does not quote, and readers take for a line's end
+        return f"'{text}" if not column.number and text.startswith(_FORMULA) else text
 
 
 class Table(_Base):

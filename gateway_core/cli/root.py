@@ -11,6 +11,7 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from gateway_core.cli.failure import FAILED, INTERRUPTED, UNAVAILABLE, USAGE, Failure
 from gateway_core.cli.options import connected
+from gateway_core.cli.output import printable
 from gateway_core.cli.target import Target
 from gateway_core.errors import SplError
 
@@ -136,7 +137,8 @@ def run(args: Sequence[str] | None = None) -> int:
         if os.environ.get("SPL_DEBUG"):
             raise
         line, code = _line(error)
-        click.echo(f"spl: {' '.join(line.split())}", err=True)
+        # What a gateway elsewhere says does not get to steer the terminal.
+        click.echo(f"spl: {printable(' '.join(line.split()))}", err=True)
         return code
     return result if isinstance(result, int) else 0
 

@@ -1,6 +1,7 @@
 """Two gateways as two processes: a customer's own calls models at a managed one, and the records come home."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -230,6 +231,14 @@ def test_a_provisioned_instance_s_home_is_made_of_its_key(managed: ServedGateway
     )
     assert made["kind"] == "instance"
     assert "signing_key" not in made
+    listed = managed.spl("instance", "list")
+    for file in (tmp_path / "none" / "signing.key", home / "signing.key", tmp_path):
+        with pytest.raises(AssertionError, match=re.escape(str(file))):
+            managed.spl("instance", "provision", "lost", "--account", "acme", "--key-file", str(file))
+    with pytest.raises(AssertionError, match="no such account"):
+        managed.spl("instance", "provision", "lost", "--account", "nobody", "--key-file", str(tmp_path / "new.key"))
+    assert managed.spl("instance", "list") == listed
+    assert not (tmp_path / "new.key").exists()
     with serving(home, config=office_config(managed, pull=True)) as hosted:
         assert json.loads(hosted.spl("instance", "self"))["instance"] == made["id"]
         answer = call(managed, hosted.spl("token", "mint").strip())

@@ -55,6 +55,15 @@ def test_csv_names_the_columns_and_has_a_line_a_row() -> None:
     assert rows == [["name", "cost_usd", "models"], ["laptop", "0.5", "demo, gpt-4o"], ["日本語", "12.25", ""]]
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@sum", "\t=1", "\n=1"])
+def test_no_cell_of_csv_is_a_formula_to_a_spreadsheet(name: str) -> None:
+    file = io.StringIO(newline="")
+    with listing("csv", COLUMNS, file=file) as out:
+        out.row({"name": name, "body": {"cost_usd": "-1.5"}, "models": ["=x", "\r=y"]})
+    file.seek(0)
+    assert list(csv.reader(file))[1:] == [[f"'{name}", "-1.5", "'=x,  =y"]]
+
+
 def test_a_listing_that_breaks_off_is_visibly_incomplete() -> None:
     file = io.StringIO()
     out = listing("json", COLUMNS, file=file)

@@ -118,6 +118,7 @@ def test_a_failure_is_one_line_on_standard_error(
     ("error", "code", "line"),
     [
         (Failure("no\nsuch  thing", 4), 4, "spl: no such thing"),
+        (Failure("no \x1b]0;title\x07 \x9b31m thing"), 1, "spl: no �]0;title� �31m thing"),
         (StoreLocked("the home is in use"), 3, "spl: the home is in use"),
         (PermissionError(13, "Permission denied", "/x"), 3, "spl: /x: Permission denied"),
         (KeyboardInterrupt(), 130, "spl: interrupted"),
