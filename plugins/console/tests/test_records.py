@@ -1,5 +1,6 @@
 """Records of calls as pages and files show them: found, explained to the last unit, and nobody's formulas."""
 
+import asyncio
 import csv
 import io
 import re
@@ -232,3 +233,32 @@ async def test_the_file_is_written_in_parts_and_ends_with_the_key(bench: Any, mo
     with pytest.raises(AssertionError):  # the transport's: the answer never ends, so the browser knows it was cut
         await owner.get("/usage/records.csv")
     assert asked == 4
+
+
+async def test_who_does_not_read_his_file_holds_up_nobody_else_s(bench: Any) -> None:
+    await settled(bench, 1, Usage(10, 10), 130)
+    owner = await bench.signed_in("owner")
+    cookies = "; ".join(f"{each.name}={each.value}" for each in owner.http.cookies.jar)
+    waiting = asyncio.Semaphore(0)
+
+    async def reads_nothing() -> None:
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                waiting.release()
+                await asyncio.Event().wait()
+
+        scope = {"type": "http", "method": "GET", "path": "/console/usage/records.csv", "query_string": b""}
+        scope |= {"headers": [(b"host", b"gateway.test"), (b"cookie", cookies.encode())], "client": ("192.0.2.1", 1)}
+        await bench.gateway.app(scope, receive, send)
+
+    idle = [asyncio.create_task(reads_nothing()) for _ in range(5)]
+    async with asyncio.timeout(30):
+        for _ in idle:
+            await waiting.acquire()
+        assert len((await owner.get("/usage/records.csv")).text.splitlines()) == 2
+    for each in idle:
+        each.cancel()
+    await asyncio.gather(*idle, return_exceptions=True)

@@ -24,7 +24,7 @@ _KEYS = 200
 _CHUNK = 500
 """Records of a file that are in memory at a time."""
 _AT_ONCE = 2
-"""Files that are written at a time."""
+"""Parts of files that are made at a time."""
 _FIELDS = ("from", "to", "model", "key", "outcome", "state", "order")
 
 _COLUMNS = [
@@ -53,7 +53,7 @@ _COLUMNS = [
 
 
 class Records:
-    """Its pages, and how many files are written at a time."""
+    """Its pages, and how many parts of files are made at a time."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -121,17 +121,19 @@ class Records:
         return StreamingResponse(self._lines(visit, search), 200, headers, media_type="text/csv; charset=utf-8")
 
     async def _lines(self, visit: Visit, search: RecordSearch) -> AsyncIterator[str]:
-        """The file in parts. It ends where the key does not work any more."""
-        async with self._turns:
-            yield ",".join(_COLUMNS) + "\r\n"
-            while True:
-                await visit.services.inside.identify(visit.request.scope, visit.bearer)
+        """The file in parts. It ends where the key does not work any more. A turn ends with its part, so that a browser
+        which reads slowly holds up nobody."""
+        yield ",".join(_COLUMNS) + "\r\n"
+        while True:
+            await visit.services.inside.identify(visit.request.scope, visit.bearer)
+            async with self._turns:
                 found = await visit.services.store.records.search(search)
-                if found.records:
-                    yield _csv(found.records)
-                if found.following is None:
-                    return
-                search = msgspec.structs.replace(search, beyond=found.following)
+                part = _csv(found.records)
+            if part:
+                yield part
+            if found.following is None:
+                return
+            search = msgspec.structs.replace(search, beyond=found.following)
 
     async def _call(self, visit: Visit, account: Account, request_id: str) -> Response:
         row = await visit.services.store.ledger.find(request_id)
