@@ -46,6 +46,14 @@ def test_sessions_are_bounded() -> None:
     assert sessions.find(first) is None
 
 
+def test_one_key_cannot_end_everybody_elses_links() -> None:
+    links = Links(Now())
+    theirs = links.make("key_2")
+    own = [links.make("key_1") for _ in range(300)]
+    assert links.take(theirs) == "key_2"
+    assert (links.take(own[0]), links.take(own[-1])) == (None, "key_1")
+
+
 def test_a_link_works_once_and_soon() -> None:
     now = Now()
     links = Links(now)

@@ -12,7 +12,7 @@ from typing import Any
 _MOST = 4096
 """Sessions in all; beyond that the one that was used longest ago ends."""
 _MOST_OF_ONE = 32
-"""Sessions of one key, so that a key alone cannot end everybody else's."""
+"""Sessions, and links, of one key, so that a key alone cannot end everybody else's."""
 _MOST_LINKS = 256
 LINK_SECONDS = 300
 
@@ -91,7 +91,10 @@ class Links:
 
     def make(self, bearer_id: str) -> str:
         """A new one, for a bearer that was shown just now."""
-        if len(self._found) >= _MOST_LINKS:
+        own = [digest for digest, (whose, _) in self._found.items() if whose == bearer_id]
+        if len(own) >= _MOST_OF_ONE:
+            del self._found[own[0]]
+        elif len(self._found) >= _MOST_LINKS:
             del self._found[next(iter(self._found))]
         token = secrets.token_urlsafe(32)
         self._found[_digest(token)] = (bearer_id, self._now() + LINK_SECONDS)
