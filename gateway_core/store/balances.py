@@ -99,14 +99,8 @@ class Balances:
             self._make_room()
         return entries
 
-    def give_back(self, entries: tuple[Entry, ...], amount: int) -> None:
-        """Ends a hold that was taken out of these."""
-        for entry in entries:
-            entry.held -= amount
-            entry.holds -= 1
-
     def settle(self, entries: tuple[Entry, ...], amount: int, charge: int) -> None:
-        """Ends a hold; what was charged for it is on the ledger now."""
+        """Ends a hold that was taken out of these; what was charged for it is on the ledger now."""
         for entry in entries:
             entry.held -= amount
             entry.holds -= 1

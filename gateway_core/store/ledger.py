@@ -209,7 +209,7 @@ class SqliteLedger:
             raise StoreError(f"Call {hold.id} is being written: settle it, it cannot be released.")
         self._ends(call)
         del self._calls[hold.id]
-        self._balances.give_back(call.entries, hold.amount)
+        self._balances.settle(call.entries, hold.amount, 0)
         if not call.future.done():
             call.future.set_result(None)
 

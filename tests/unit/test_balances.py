@@ -21,10 +21,10 @@ def test_an_entry_with_something_held_outlives_any_number_of_others() -> None:
     kept = taken(balances, hold("kept", 7, account_id="acct_kept"))
     for number in range(1000):
         other = hold(f"req_{number}", 5, account_id=f"acct_{number}")
-        balances.give_back(taken(balances, other), other.amount)
+        balances.settle(taken(balances, other), other.amount, 0)
     assert balances.held_of("acct_kept", MONTH) == 7
     assert len(balances) <= 10 + 2
-    balances.give_back(kept, 7)
+    balances.settle(kept, 7, 0)
     assert balances.held_of("acct_kept", MONTH) == 0
 
 
