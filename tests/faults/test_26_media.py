@@ -17,41 +17,12 @@ from gateway_core.errors import InvalidRequest
 from gateway_core.media import FetchedMedia
 from gateway_core.ports import MediaLink
 from gateway_core.testing.gemini_fixture import GeminiHandle
+from gateway_core.testing.inside_addresses import INSIDE
 from gateway_core.testing.key_server import KeyServer, key_server
 from gateway_core.testing.server import PATIENCE, ServedGateway, serving
 
 PARAM = "messages[0].content[1].image_url.url"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-INSIDE = [
-    "127.0.0.1",
-    "10.1.2.3",
-    "172.16.0.1",
-    "192.168.1.1",
-    "100.64.0.1",
-    "169.254.169.254",
-    "0.0.0.0",  # noqa: S104  # asked, not listened on
-    "255.255.255.255",
-    "[::1]",
-    "[fd00::1]",
-    "[fe80::1]",
-    "[fd00:ec2::254]",
-    "[::ffff:169.254.169.254]",
-    "[64:ff9b::7f00:1]",
-    "[2002:7f00:1::]",
-    "[::7f00:1]",
-    "[::ffff:0:7f00:1]",
-    "[64:ff9b:1::7f00:1]",
-    "[2001:470:1::5efe:7f00:1]",
-    "[fec0::1]",
-    "[5f00::1]",
-    "[3fff::1]",
-    "192.0.0.192",
-    "2130706433",
-    "0x7f000001",
-    "127.1",
-    "localhost",
-    "localhost.",
-]
 
 
 @pytest.fixture

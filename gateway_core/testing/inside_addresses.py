@@ -1,0 +1,38 @@
+"""Addresses of a network of ours, for tests of whatever asks addresses that somebody else named."""
+
+INSIDE = (
+    "127.0.0.1",
+    "127.8.9.1",
+    "0.0.0.0",  # noqa: S104  # asked, not listened on
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "224.0.0.1",
+    "255.255.255.255",
+    "[::1]",
+    "[::]",
+    "[fe80::1]",
+    "[fd00::1]",
+    "[fd00:ec2::254]",
+    "[ff02::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:169.254.169.254]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "[::7f00:1]",
+    "[::ffff:0:7f00:1]",
+    "[64:ff9b:1::7f00:1]",
+    "[2001:470:1::5efe:7f00:1]",
+    "[fec0::1]",
+    "[5f00::1]",
+    "[3fff::1]",
+    "192.0.0.192",
+    "2130706433",
+    "0x7f000001",
+    "127.1",
+    "localhost",
+    "localhost.",
+)
+"""Hosts of ours, in every notation that a resolver takes."""
