@@ -10,9 +10,10 @@ from gateway_core.delivery import Delivery, Taken
 from gateway_core.errors import ProviderFault
 from gateway_core.interrupt import Interrupt
 from gateway_core.outflow import Outflow
-from gateway_core.types import Usage
+from gateway_core.types import Chunk, Run, Usage
+from gateway_core.upstream.alike import Alike
 from gateway_core.upstream.body import Events
-from gateway_core.upstream.event_chunks import EventChunks, Reader
+from gateway_core.upstream.event_chunks import EventChunks, Reader, RunReader
 from gateway_core.wire.chat import ChunkEncoder
 
 
@@ -54,6 +55,30 @@ class ReadAnswer:
         """Once."""
         assert self.closed is None, "closed twice"  # it is a test's
         self.closed = finished
+
+
+class Unlike(RunReader):
+    """Mixed into a provider's reader: nothing is known to be alike, so it reads each event whole."""
+
+    @property
+    def alike(self) -> None:
+        """Nothing."""
+        return
+
+    @alike.setter
+    def alike(self, alike: Alike | None) -> None:
+        """What is noted is lost: that is the purpose."""
+
+
+class Counting(RunReader):
+    """Mixed into a provider's reader: counts the events that it reads whole."""
+
+    added = 0
+
+    def add(self, data: bytes, batch: list[Chunk | Run]) -> None:
+        """One more."""
+        self.added += 1
+        super().add(data, batch)
 
 
 class Received(Struct):

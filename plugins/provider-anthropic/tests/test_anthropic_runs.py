@@ -10,9 +10,7 @@ from spl_provider_anthropic.provider import Reader
 from spl_provider_anthropic.request import Reply
 from spl_provider_anthropic.stream import StreamDecoder
 
-from gateway_core.testing.pouring import cut, received
-from gateway_core.types import Chunk, Run
-from gateway_core.upstream.alike import Alike
+from gateway_core.testing.pouring import Counting, Unlike, cut, received
 
 START: dict[str, Any] = {
     "type": "message_start",
@@ -44,26 +42,12 @@ class NoMemory:
         raise NotImplementedError
 
 
-class OneByOne(Reader):
-    """Reads each event whole: nothing is known to be alike."""
-
-    @property
-    def alike(self) -> None:  # type: ignore[override]  # what is noted there is lost: that is the purpose
-        return None
-
-    @alike.setter
-    def alike(self, alike: Alike | None) -> None:
-        pass
+class OneByOne(Unlike, Reader):
+    """Reads each event whole."""
 
 
-class Counting(Reader):
-    """Counts the events that it reads whole."""
-
-    added = 0
-
-    def add(self, data: bytes, batch: list[Chunk | Run]) -> None:
-        self.added += 1
-        super().add(data, batch)
+class Counted(Counting, Reader):
+    """Counts what it reads whole."""
 
 
 def delta(kind: str, said: Any, index: int, **more: Any) -> dict[str, Any]:
@@ -147,7 +131,7 @@ async def test_a_run_gives_its_client_what_its_events_would(
 async def test_of_the_deltas_of_a_block_one_is_read_whole(kind: str, each: bool) -> None:
     events = [START, *block(0, kind, [delta(kind, f'"{at}"', 0) for at in range(9)]), STOP, {"type": "message_stop"}]
     reads = framed(events) if each else [framed(events)[0], b"".join(framed(events)[1:])]
-    reader = Counting(StreamDecoder(Reply()), NoMemory(), "a")
+    reader = Counted(StreamDecoder(Reply()), NoMemory(), "a")
     got = await received(reads, reader)
     assert got.texts == [f'"{at}"' for at in range(9)]
     # One more where each comes by itself: how the bytes stand is known by then only.

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from spl_provider_openai.answer import ChunkDecoder
 from spl_provider_openai.reader import Reader
 
-from gateway_core.testing.pouring import Received, cut, received
-from gateway_core.types import Chunk, Run, events_of
-from gateway_core.upstream.alike import Alike
+from gateway_core.testing.pouring import Counting, Received, Unlike, cut, received
+from gateway_core.types import Run, events_of
 
 BEGUN = {"role": "assistant", "content": ""}
 
@@ -113,16 +112,12 @@ def test_texts_that_say_nothing_use_up_no_look() -> None:
 # ---------------------------------------------------------------- runs of them
 
 
-class OneByOne(Reader):
-    """Reads each event whole: nothing is known to be alike."""
+class OneByOne(Unlike, Reader):
+    """Reads each event whole."""
 
-    @property
-    def alike(self) -> None:  # type: ignore[override]  # what is noted there is lost: that is the purpose
-        return None
 
-    @alike.setter
-    def alike(self, alike: Alike | None) -> None:
-        pass
+class Counted(Counting, Reader):
+    """Counts what it reads whole."""
 
 
 async def every_way(reads: list[bytes], takes: int) -> list[Received]:
@@ -163,16 +158,6 @@ async def test_one_event_a_read_is_read_by_its_frame(texts: list[str], crlf: boo
     reads = [b"data: %b%b" % (data, end) for data in (event(BEGUN), *[event({"content": text}) for text in texts])]
     inside = event({"content": "x"}).replace(b'"x"', b'"x"' + end + b'data: "y"')
     reads += [b"data: %b%b" % (inside, end)]
-    reader = Counting(ChunkDecoder(), accepts_missing_done=False)
+    reader = Counted(ChunkDecoder(), accepts_missing_done=False)
     assert await received(reads, reader) == await received(reads, OneByOne(ChunkDecoder(), accepts_missing_done=False))
     assert reader.added == 3  # the beginning, the first text, and what has no frame
-
-
-class Counting(Reader):
-    """Counts the events that it reads whole."""
-
-    added = 0
-
-    def add(self, data: bytes, batch: list[Chunk | Run]) -> None:
-        self.added += 1
-        super().add(data, batch)
