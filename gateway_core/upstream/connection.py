@@ -12,6 +12,7 @@ import httptools
 from gateway_core.errors import Unavailable
 from gateway_core.types import Deadlines
 from gateway_core.upstream.faults import HUNG_UP, broken, too_slow
+from gateway_core.upstream.head import ENCODED, Headers, begins
 from gateway_core.upstream.target import Origin
 
 KEEP_ALIVE = 30.0
@@ -27,6 +28,8 @@ _COPIED = 64 * 1024
 """A body up to this size is put behind its head for one system call."""
 
 _IDLE, _HEAD, _BODY, _DONE = range(4)
+
+_KEPT = begins("keep-alive")
 
 
 class Unprocessed(Unavailable):
@@ -45,19 +48,22 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answered",
+        "_behind",
         "_beyond",
+        "_came",
         "_deadlines",
         "_fault",
         "_first",
+        "_head",
         "_held",
         "_last",
+        "_lower",
         "_on_lost",
         "_parser",
         "_paused",
         "_pieces",
         "_poll",
         "_served",
-        "_size",
         "_started",
         "_state",
         "_stopped",
@@ -67,7 +73,6 @@ class Connection(asyncio.Protocol):
         "_waiter",
         "due",
         "good_until",
-        "headers",
         "loop",
         "on_body",
         "origin",
@@ -85,8 +90,6 @@ class Connection(asyncio.Protocol):
         #: On the loop's clock: until when it may be idle.
         self.good_until = 0.0
         self.status = 0
-        #: Names in lower case; lines of one name are joined by commas.
-        self.headers: dict[bytes, bytes] = {}
         #: The answer is over, and another may follow it.
         self.reusable = False
         self._on_lost = on_lost
@@ -106,9 +109,13 @@ class Connection(asyncio.Protocol):
         self._fault: str | None = None
         #: Bytes of the reads that they came in.
         self._held = 0
-        #: Bytes that came since the last piece of a body, and those of the head's lines.
+        #: Bytes that came since the last piece of a body.
         self._beyond = 0
-        self._size = 0
+        #: What came up to the answer's head, and where the last 1xx head in it ended.
+        self._came = b""
+        self._behind = 0
+        #: The answer's head, and the same in lower case.
+        self._head = self._lower = b""
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         #: Takes the body as it comes, while somebody waits in `poured`; and what ended that.
@@ -121,8 +128,7 @@ class Connection(asyncio.Protocol):
         """Writes a request: `head` ends where the length of the body belongs. `began`: the loop's time of the call."""
         self._state, self._fault = _HEAD, None
         self._started = self._answered = self._unwritten = self.reusable = False
-        self._beyond = self._size = 0
-        self.headers = {}
+        self._beyond = 0
         self._served += 1
         self._deadlines = deadlines
         self._first, self._last = began + deadlines.first_byte, began + deadlines.total
@@ -149,7 +155,7 @@ class Connection(asyncio.Protocol):
 
     def plain(self, limit: int) -> bytes | None:
         """The body of a success that is here whole, within `limit`, and not compressed. None: there is more to it."""
-        if self._state != _DONE or self.status != 200 or b"content-encoding" in self.headers:
+        if self._state != _DONE or self.status != 200 or self._lower.find(ENCODED) >= 0:
             return None
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -217,6 +223,11 @@ class Connection(asyncio.Protocol):
                 self._stopped = True
         except BaseException as error:  # noqa: BLE001  # it belongs to who waits in `poured`
             self._stopped = error
+
+    @property
+    def headers(self) -> Headers:
+        """The answer's."""
+        return Headers(self._head, self._lower)
 
     @property
     def done(self) -> bool:
@@ -288,6 +299,8 @@ class Connection(asyncio.Protocol):
             self.cut()
             return
         self._answered = True
+        if self._state == _HEAD:
+            self._came = self._came + data if self._came else data
         before = len(self._pieces)
         try:
             self._parser.feed_data(data)
@@ -361,26 +374,26 @@ class Connection(asyncio.Protocol):
         if self._state == _DONE:
             raise Unasked
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One line of the head; those behind the body are passed over."""
-        if self._state == _HEAD:
-            self._size += len(name) + len(value) + 4
-            if self._size > MOST_HEAD:
-                self._fail(HUNG_UP)
-                return
-            name, headers = name.lower(), self.headers
-            headers[name] = value if name not in headers else b"%b, %b" % (headers[name], value)
-
     def on_headers_complete(self) -> None:
         """The head is whole. 1xx is only a word in between, but a change of protocol is none that we speak."""
         if self._state != _HEAD:
             return
+        came, begin = self._came, self._behind
+        while came[begin] in b"\r\n":  # the parser passes over these, too
+            begin += 1
+        end = came.find(b"\r\n\r\n", begin)
         self.status = self._parser.get_status_code()
-        if self.status >= 200:
+        if end > MOST_HEAD:
+            self._fail(HUNG_UP)
+        elif self.status >= 200:
+            self._came, self._behind, self._head = b"", 0, came[begin:end]
+            self._lower = self._head.lower()
             if self._fault is None:
                 self._state = _BODY
         elif self.status < 100 or self.status == 101:
             self._fail(HUNG_UP)
+        else:
+            self._behind = end + 4
 
     def on_message_complete(self) -> None:
         """The answer is whole, or a 1xx one is."""
@@ -389,26 +402,23 @@ class Connection(asyncio.Protocol):
             # Only here: once the message is over the parser forgets.
             self.reusable = self._parser.should_keep_alive()
             if self.reusable:
-                self.good_until = self.loop.time() + _kept_for(self.headers)
-        elif self._state == _HEAD:
-            self.headers = {}
+                self.good_until = self.loop.time() + _kept_for(self._lower)
 
 
-def _until_close(headers: dict[bytes, bytes]) -> bool:
+def _until_close(headers: Headers) -> bool:
     """Whether the body ends with the connection."""
-    codings = headers.get(b"transfer-encoding")
+    codings = headers.get("transfer-encoding")
     if codings is not None:
-        return codings.rpartition(b",")[2].strip().lower() != b"chunked"
-    return b"content-length" not in headers
+        return codings.rpartition(",")[2].strip().lower() != "chunked"
+    return "content-length" not in headers
 
 
-def _kept_for(headers: dict[bytes, bytes]) -> float:
-    """Seconds that the connection may be idle: a second less than the provider says that it waits."""
-    said = headers.get(b"keep-alive")
-    if said is None:
+def _kept_for(lower: bytes) -> float:
+    """Seconds that the connection may be idle: a second less than the provider says, in its head, that it waits."""
+    if lower.find(_KEPT) < 0:
         return KEEP_ALIVE
-    for part in said.split(b","):
-        name, _, value = part.partition(b"=")
-        if name.strip().lower() == b"timeout" and value.strip().isdigit():
+    for part in Headers(lower, lower)["keep-alive"].split(","):
+        name, _, value = part.partition("=")
+        if name.strip() == "timeout" and value.strip().isdecimal():
             return min(KEEP_ALIVE, max(0.0, int(value) - 1.0))
     return KEEP_ALIVE

@@ -16,7 +16,7 @@ the provider's own Keep-Alive says.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
@@ -26,6 +26,7 @@ from gateway_core.upstream.body import Events, whole
 from gateway_core.upstream.connection import Connection, Unprocessed
 from gateway_core.upstream.deadlines import Sweep
 from gateway_core.upstream.faults import COMPRESSED
+from gateway_core.upstream.head import ENCODED
 from gateway_core.upstream.pool import Pool
 from gateway_core.upstream.retry_after import retry_after
 from gateway_core.upstream.target import Target
@@ -36,6 +37,7 @@ LAST_MOMENT = 0.05
 """Seconds that a finished stream gets to end its body, so that its connection can be used again."""
 
 _MOST_TARGETS = 1024
+_RETRY = b"\r\nretry-after"
 
 
 class NativeUpstream:
@@ -116,36 +118,17 @@ class NativeUpstream:
         return target
 
 
-class Headers(Mapping[str, str]):
-    """An answer's headers, decoded when they are asked for."""
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
-        self._raw = raw
-
-    def __getitem__(self, name: str) -> str:
-        return self._raw[name.lower().encode("latin-1")].decode("latin-1")
-
-    def __iter__(self) -> Iterator[str]:
-        return (name.decode("latin-1") for name in self._raw)
-
-    def __len__(self) -> int:
-        return len(self._raw)
-
-
 class NativeResponse:
     """A provider's answer."""
 
     __slots__ = ("_config", "_connection", "_events", "_pool", "_readable", "headers", "retry_after", "status")
 
     def __init__(self, connection: Connection, pool: Pool, config: UpstreamConfig) -> None:
-        raw = connection.headers
         self.status = connection.status
-        self.headers: Mapping[str, str] = Headers(raw)
-        asks = b"retry-after" in raw or b"retry-after-ms" in raw
-        self.retry_after = retry_after(self.headers) if asks else None
-        self._readable = raw.get(b"content-encoding", b"identity").strip().lower() == b"identity"
+        headers = connection.headers
+        self.headers: Mapping[str, str] = headers
+        self.retry_after = retry_after(headers) if headers.have(_RETRY) else None
+        self._readable = not headers.have(ENCODED) or headers["content-encoding"].lower() == "identity"
         self._connection: Connection | None = connection
         self._events: Events | None = None
         self._pool = pool
