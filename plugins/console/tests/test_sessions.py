@@ -151,6 +151,13 @@ async def test_a_link_signs_in_once(bench: Any) -> None:
     assert (await bench.visitor().post("/link", token=token)).status_code == 401
 
 
+async def test_what_waits_for_a_page_that_nobody_opens_is_bounded(bench: Any) -> None:
+    owner = await bench.signed_in("owner")
+    for _ in range(20):
+        assert (await owner.http.get("/console/keys/minted", follow_redirects=False)).status_code == 303
+    assert (await owner.get("/keys")).text.count("shown once, when it is minted") == 8
+
+
 async def test_nobody_is_sent_elsewhere(bench: Any) -> None:
     for to in (
         "https://evil.example",

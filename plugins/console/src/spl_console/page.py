@@ -16,6 +16,8 @@ from spl_console.render import Renderer
 from spl_console.sessions import Session
 
 MAX_FORM = 64 * 1024
+_MOST_NOTICES = 8
+"""That wait for a page: who never opens one fills no memory."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -137,7 +139,7 @@ class Visit:
 
     def notice(self, text: str, kind: Literal["good", "bad", "plain"] = "good") -> None:
         """What the next page says first."""
-        self.session.notices.append((kind, text))
+        self.session.notices = [*self.session.notices, (kind, text)][-_MOST_NOTICES:]
 
     def json(self, value: Any, status: int = 200) -> Response:
         """An answer to a script."""
