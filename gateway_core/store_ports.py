@@ -68,6 +68,8 @@ class LogEntry(msgspec.Struct, frozen=True):
     action: str
     subject: str
     detail: Mapping[str, Any] = {}
+    #: Its place in the log, where it was read from there.
+    number: int = 0
 
 
 class Ledger(Protocol):
@@ -217,8 +219,8 @@ class Directory(Protocol):
         """Notes a key's last use; written with a later commit, at most once a minute."""
 
     async def log(self, entry: LogEntry) -> None: ...
-    async def log_entries(self, limit: int, *, skip: int = 0) -> list[LogEntry]:
-        """The newest first, after `skip` of them."""
+    async def log_entries(self, limit: int, *, before: int | None = None) -> list[LogEntry]:
+        """The newest first; only those before the line of that number."""
 
 
 class Instances(Protocol):

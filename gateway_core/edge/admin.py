@@ -105,9 +105,9 @@ class AdminEndpoints:
     async def log(self, request: Request, _principal: Principal | None) -> Response:
         """The operators' log, newest first."""
         query = checked_query(request, PageQuery)
-        size, skip = page_size(query), position(query)
-        entries = await self._services.store.directory.log_entries(size + 1, skip=skip)
-        return answers.page([_entry(each) for each in entries], size, lambda _row: skip + size)
+        size = page_size(query)
+        entries = await self._services.store.directory.log_entries(size + 1, before=position(query))
+        return answers.page([_entry(each) for each in entries], size, lambda _row: entries[size - 1].number)
 
     async def backup(self, request: Request, principal: Principal | None) -> Response:
         """A consistent copy of the store at a path where nothing is yet."""

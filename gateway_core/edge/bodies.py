@@ -156,9 +156,11 @@ def page_size(query: dict[str, str]) -> int:
     return int(text)
 
 
-def position(query: dict[str, str]) -> int:
-    """Where a page begins that is counted by number; 0 for the first."""
-    text = query.get("after", "0")
+def position(query: dict[str, str]) -> int | None:
+    """The row after which a page begins whose rows are numbered; None for the first page."""
+    text = query.get("after")
+    if text is None:
+        return None
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise InvalidRequest("'after' must be the 'next_after' of the page before.", param="after")
     return int(text)

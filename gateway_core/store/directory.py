@@ -311,9 +311,9 @@ class SqliteDirectory:
         """Adds a line."""
         await write(self._committer, lambda books: write_entry(books.db, entry))
 
-    async def log_entries(self, limit: int, *, skip: int = 0) -> list[LogEntry]:
-        """The newest lines first, after `skip` of them."""
-        return await self._readers.run(read_entries, limit, skip)
+    async def log_entries(self, limit: int, *, before: int | None = None) -> list[LogEntry]:
+        """The newest lines first; only those before the line of that number."""
+        return await self._readers.run(read_entries, limit, before)
 
 
 def _account_row(account: Account) -> tuple[Any, ...]:

@@ -8,6 +8,9 @@ from gateway_core.store.rows import json_text
 from gateway_core.store_ports import LogEntry
 
 
+_LAST = 2**63 - 1
+
+
 def write_entry(db: sqlite3.Connection, entry: LogEntry) -> None:
     """Adds a line."""
     db.execute(
@@ -16,12 +19,14 @@ def write_entry(db: sqlite3.Connection, entry: LogEntry) -> None:
     )
 
 
-def read_entries(db: sqlite3.Connection, limit: int, skip: int) -> list[LogEntry]:
-    """The newest lines first, after `skip` of them."""
+def read_entries(db: sqlite3.Connection, limit: int, before: int | None) -> list[LogEntry]:
+    """The newest lines first; only those before the line of that number."""
     rows = db.execute(
-        "SELECT at, actor, action, subject, detail FROM operator_log ORDER BY number DESC LIMIT ? OFFSET ?",
-        (limit, skip),
+        "SELECT at, actor, action, subject, detail, number FROM operator_log WHERE number < ? "
+        "ORDER BY number DESC LIMIT ?",
+        (_LAST if before is None else before, limit),
     )
     return [
-        LogEntry(at, actor, action, subject, msgspec.json.decode(detail)) for at, actor, action, subject, detail in rows
+        LogEntry(at, actor, action, subject, msgspec.json.decode(detail), number)
+        for at, actor, action, subject, detail, number in rows
     ]

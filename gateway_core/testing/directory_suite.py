@@ -105,5 +105,7 @@ class DirectorySuite:
             ("ann", "key.mint"),
             ("test", "account.create"),
         ]
-        assert lines[0] == LogEntry(7, "eve", "look", "key_1", {"why": "audit"})
-        assert await store.directory.log_entries(1, skip=1) == [lines[1]]
+        assert lines[0] == LogEntry(7, "eve", "look", "key_1", {"why": "audit"}, lines[0].number)
+        await store.directory.log(LogEntry(8, "eve", "look", "key_1"))
+        assert await store.directory.log_entries(1, before=lines[0].number) == [lines[1]]
+        assert await store.directory.log_entries(10, before=lines[-1].number) == []
