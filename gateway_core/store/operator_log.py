@@ -7,7 +7,6 @@ import msgspec
 from gateway_core.store.rows import json_text
 from gateway_core.store_ports import LogEntry
 
-
 _LAST = 2**63 - 1
 
 
