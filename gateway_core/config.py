@@ -130,10 +130,12 @@ TIMEOUTS = ("connect_timeout", "first_byte_timeout", "idle_timeout", "total_time
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[upstream]`: attempts at providers; a provider or a model may set its own deadlines. Seconds."""
 
-    #: "native": our own connections, HTTP/1.1. "httpx2": also through a proxy, at some ten times the CPU a call.
+    #: "native": our own connections, HTTP/1.1. "httpx2": also by proxy and HTTP/2, at some ten times the CPU a call.
     client: Literal["native", "httpx2"] = "native"
     #: The address of an HTTP proxy for all providers, "http://host:port" or "env:NAME"; only with client = "httpx2".
     proxy: str | None = None
+    #: HTTP/2 to providers whose servers offer it over TLS; only with client = "httpx2". Needs spl-gateway[http2].
+    http2: bool = False
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     connect_timeout: Seconds = 5.0
     first_byte_timeout: Seconds = 120.0

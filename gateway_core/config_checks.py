@@ -56,6 +56,9 @@ def _check_server(server: ServerConfig, problems: Problems) -> None:
 
 
 def _check_upstream(upstream: UpstreamConfig, problems: Problems) -> None:
+    if upstream.http2 and upstream.client != "httpx2":
+        message = 'needs client = "httpx2" beside it: the native client speaks HTTP/1.1 only'
+        problems.add(("upstream", "http2"), message)
     proxy = upstream.proxy
     if proxy is None:
         return

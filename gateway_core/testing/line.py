@@ -19,6 +19,7 @@ CONFIG = """
 
 [upstream]
 client = "{client}"
+http2 = {http2}
 retries = 0
 breaker_failures = 0
 {upstream}
@@ -111,6 +112,7 @@ def line(
     priced: str = PRICED,
     more: str = "",
     client: str = "native",
+    http2: bool = False,
     upstream_settings: str = "",
     server: str = "grace_seconds = 1",
     env: Mapping[str, str] | None = None,
@@ -126,6 +128,7 @@ def line(
         priced=priced,
         base_url=upstream.base_url,
         client=client,
+        http2="true" if http2 else "false",
         upstream=upstream_settings,
         server=server,
     )

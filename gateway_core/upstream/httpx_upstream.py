@@ -1,4 +1,4 @@
-"""The Upstream over httpx2: its pooled HTTP/1.1 transport, without a client's cookies and redirects."""
+"""The Upstream over httpx2: its pooled transport, without a client's cookies and redirects. HTTP/2 where configured."""
 
 import asyncio
 import os
@@ -88,15 +88,25 @@ class HttpxUpstream:
 
     def _transport(self, *, secure: bool) -> httpx2.AsyncHTTPTransport:
         if secure not in self._transports:
-            most = self._config.max_connections
-            self._transports[secure] = httpx2.AsyncHTTPTransport(
-                verify=self._trust() if secure or self._proxy is not None else False,
-                trust_env=False,
-                proxy=self._proxy,
-                limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE),
-                socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-            )
+            self._transports[secure] = self._new_transport(secure=secure)
         return self._transports[secure]
+
+    def _new_transport(self, *, secure: bool) -> httpx2.AsyncHTTPTransport:
+        most = self._config.max_connections
+        limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE)
+        options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+        if secure and self._config.http2:
+            # Only here: it needs h2, which nothing else does.
+            from gateway_core.upstream.http2.transport import Http2Transport
+
+            return Http2Transport(self._trust(), self._proxy, limits, options)
+        return httpx2.AsyncHTTPTransport(
+            verify=self._trust() if secure or self._proxy is not None else False,
+            trust_env=False,
+            proxy=self._proxy,
+            limits=limits,
+            socket_options=options,
+        )
 
 
 class _CallClock:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway_core.testing.http2_front import asked_by
 from gateway_core.testing.line import Line, events, line, text_of
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.tokens import Tokens
@@ -15,15 +16,18 @@ STEP = 11
 """Every so many bytes: all of them take minutes, and a prime reaches each kind of place."""
 
 
-@pytest.fixture(scope="module", params=["native", "httpx2"])
+@pytest.fixture(scope="module", params=["native", "httpx2", "http2"])
 def broken(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     openai_upstream_process: UpstreamHandle,
 ) -> Iterator[Line]:
     openai_upstream_process.reset()
-    home = tmp_path_factory.mktemp("broken") / "home"
-    with line(home, openai_upstream_process, client=request.param) as made:
+    folder = tmp_path_factory.mktemp("broken")
+    with (
+        asked_by(request.param, openai_upstream_process, folder) as (upstream, how),
+        line(folder / "home", upstream, **how) as made,
+    ):
         yield made
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway_core.testing.http2_front import asked_by
 from gateway_core.testing.line import Line, events, line
 from gateway_core.testing.openai_fixture import UpstreamHandle
 
@@ -41,16 +42,19 @@ def silent() -> Iterator[socket.socket]:
             one.close()
 
 
-@pytest.fixture(scope="module", params=["native", "httpx2"])
+@pytest.fixture(scope="module", params=["native", "httpx2", "http2"])
 def hasty(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     openai_upstream_process: UpstreamHandle,
     silent: socket.socket,
 ) -> Iterator[Line]:
-    home = tmp_path_factory.mktemp("hasty") / "home"
+    folder = tmp_path_factory.mktemp("hasty")
     more = ELSEWHERE.format(port=silent.getsockname()[1])
-    with line(home, openai_upstream_process, client=request.param, upstream_settings=DEADLINES, more=more) as made:
+    with (
+        asked_by(request.param, openai_upstream_process, folder) as (upstream, how),
+        line(folder / "home", upstream, upstream_settings=DEADLINES, more=more, **how) as made,
+    ):
         yield made
 
 

@@ -6,20 +6,24 @@ from typing import Any
 
 import pytest
 
+from gateway_core.testing.http2_front import asked_by
 from gateway_core.testing.line import Line, events, line, text_of
 from gateway_core.testing.openai_fixture import UpstreamHandle
 
 TEXT = "Grüße, 世界! 🙂 \u2028 end"
 
 
-@pytest.fixture(scope="module", params=["native", "httpx2"])
+@pytest.fixture(scope="module", params=["native", "httpx2", "http2"])
 def strict(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     openai_upstream_process: UpstreamHandle,
 ) -> Iterator[Line]:
-    home = tmp_path_factory.mktemp("malformed") / "home"
-    with line(home, openai_upstream_process, client=request.param) as made:
+    folder = tmp_path_factory.mktemp("malformed")
+    with (
+        asked_by(request.param, openai_upstream_process, folder) as (upstream, how),
+        line(folder / "home", upstream, **how) as made,
+    ):
         yield made
 
 

@@ -1,6 +1,8 @@
 """Which client asks: the native one, or httpx2, which also goes through a proxy."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,12 @@ def test_an_environment_without_the_proxys_address_is_a_configuration_error(valu
         ('client = "httpx2"\nproxy = "http://user:letmein@proxy.example.com"', "env:NAME"),
         ('client = "httpx2"\nproxy = "proxy.example.com"', "expected an address"),
         ('client = "curl"', "upstream.client"),
+        (
+            "http2 = true",
+            r"upstream.http2: needs client = \"httpx2\" beside it: the native client speaks HTTP/1.1 only",
+        ),
+        ('client = "native"\nhttp2 = true', r"config\.toml: upstream\.http2: needs client"),
+        ('client = "httpx2"\nhttp2 = "yes"', "upstream.http2: expected true or false"),
     ],
 )
 def test_what_cannot_work_is_refused_with_its_key(tmp_path: Path, lines: str, complaint: str) -> None:
@@ -74,6 +82,61 @@ def test_what_cannot_work_is_refused_with_its_key(tmp_path: Path, lines: str, co
     with pytest.raises(ConfigError, match=complaint) as met:
         load(file, None)
     assert "letmein" not in str(met.value)
+
+
+WITHOUT_H2 = """
+import sys
+from importlib.machinery import PathFinder
+
+class Missing(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == "h2" else super().find_spec(name, path, target)
+
+sys.meta_path = [Missing if finder is PathFinder else finder for finder in sys.meta_path]
+from gateway_core.cli import main
+sys.argv = ["spl", *sys.argv[1:]]
+main()
+"""
+
+
+def test_without_the_package_it_is_a_configuration_error_that_says_what_to_install(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[upstream]\nclient = "httpx2"\nhttp2 = true\n')
+    command = [sys.executable, "-c", WITHOUT_H2, "--home", str(tmp_path / "home"), "config", "check", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert 'pip install "spl-gateway[http2]"' in done.stderr + done.stdout
+    assert "[upstream] http2" in done.stderr + done.stdout
+    file.write_text('[upstream]\nclient = "httpx2"\n')
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("settings", "imported"), [("", False), (", http2=True", True)])
+def test_it_is_imported_only_where_it_is_configured(settings: str, imported: bool) -> None:
+    """httpcore2 imports h2 for itself, wherever it is installed; the default client imports neither."""
+    code = f"""
+import asyncio, sys
+from gateway_core.config import UpstreamConfig
+from gateway_core.errors import Unavailable
+from gateway_core.gateway import upstream_for
+from gateway_core.ports import UpstreamRequest
+
+async def ask(config):
+    upstream = upstream_for(config)
+    try:
+        await upstream.send(UpstreamRequest(url="https://127.0.0.1:1/", headers={{}}, body=b""))
+    except Unavailable:
+        await upstream.close()
+
+asyncio.run(ask(UpstreamConfig()))
+print("h2" in sys.modules)
+asyncio.run(ask(UpstreamConfig(client="httpx2"{settings})))
+print("gateway_core.upstream.http2" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", str(imported)]
 
 
 @pytest.mark.parametrize("proxy", ["http://proxy.example.com:3128", "env:HTTPS_PROXY"])
