@@ -4,6 +4,7 @@ So a bearer that was seen a moment ago is one look-up, and no hook is asked. It 
 when the bearer ends, and after any change to an account, a key or an instance.
 """
 
+from gateway_core.clock import DAY_MS, month_of
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import AccountSuspended, InsufficientScope, InvalidBearer
 from gateway_core.store_ports import Store
@@ -16,9 +17,9 @@ _MOST_KEPT = 65_536
 
 
 class Caller:
-    """A bearer that may call models, and its account."""
+    """A bearer that may call models, and its account, on one UTC day."""
 
-    __slots__ = ("account", "generations", "principal", "since", "until")
+    __slots__ = ("account", "generations", "month", "principal", "since", "until")
 
     def __init__(self, principal: Principal, account: Account, generations: tuple[int, int], since: int) -> None:
         self.principal = principal
@@ -27,7 +28,10 @@ class Caller:
         #: From when on and until when it is kept, in milliseconds.
         self.since = since
         ends = principal.expires_at
-        self.until = since + LASTS_MS if ends is None else min(ends, since + LASTS_MS)
+        until = min(since + LASTS_MS, since - since % DAY_MS + DAY_MS)
+        self.until = until if ends is None else min(ends, until)
+        #: That day's month, e.g. "2026-11".
+        self.month = month_of(since)
 
 
 class Callers:

@@ -67,8 +67,12 @@ class Client(Listener, Protocol):
     """The caller's end of the connection, as the edge gives it to the pipeline."""
 
     @property
+    def here(self) -> bytes | None:
+        """The request's body, where it came with its head and nothing of it is left to look at; None: `body` knows."""
+
+    @property
     def has_body(self) -> bool:
-        """Whether the request's body is here already: reading it waits for nothing."""
+        """Whether the request's body has come: reading it waits for nothing."""
 
     async def body(self) -> bytes:
         """The request's body; raises RequestTooLarge before reading beyond the cap."""

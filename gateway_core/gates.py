@@ -79,13 +79,14 @@ class Gates:
         anyway: a look of its own would be for nothing.
         """
         now = self._clock.now_ms()
-        credentials = client.credentials
+        credentials, body = client.credentials, client.here
         caller = self._callers.known(credentials, now) or await self._callers.find(credentials, now)
-        looked = not client.has_body
+        looked = body is None and not client.has_body
         if looked:
             await self._look(self._call(client, caller, _UNREAD, now), client)
         try:
-            body = await client.body()
+            if body is None:
+                body = await client.body()
             if len(body) <= LARGE_REQUEST:
                 request = self._request(body, caller.account.id)
             else:  # it takes longer than other calls may wait
@@ -110,7 +111,8 @@ class Gates:
         return request
 
     def _call(self, client: Client, caller: Caller, request: ChatRequest, now: int) -> Call:
-        address, month = client.credentials.address, month_of(now)
+        month = caller.month if caller.since <= now < caller.until else month_of(now)  # it ends with its day
+        address = client.credentials.address
         return Call(client.request_id, caller.principal, caller.account, request, ENDPOINT, now, month, address)
 
     async def _look(self, unread: Call, client: Listener) -> None:

@@ -25,8 +25,8 @@ class Losses:
         self._clock = clock
         #: Whether any account has cost the house anything lately.
         self.any = False
-        #: Day → account → units.
-        self._days: dict[str, dict[str, int]] = {}
+        #: Day, by its number → account → units.
+        self._days: dict[int, dict[str, int]] = {}
 
     async def load(self) -> None:
         """Reads what the store has of today."""
@@ -38,7 +38,8 @@ class Losses:
         # The rollups say whose calls cost the house anything; the few rows behind that, which of them were cut.
         lossy = [row.account_id for row in rows if row.loss]
         midnight = now - now % DAY_MS
-        self._days = {today: {account: await self._store.ledger.lost(account, midnight) for account in lossy}}
+        lost = {account: await self._store.ledger.lost(account, midnight) for account in lossy}
+        self._days = {now // DAY_MS: lost}
         self.any = bool(lossy)
 
     def note(self, settlement: Settlement) -> None:
@@ -47,7 +48,7 @@ class Losses:
         if self._most is None or not settlement.loss or settlement.outcome == "ok":
             return
         hold = settlement.hold
-        accounts = self._days.setdefault(day_of(hold.started_at), {})
+        accounts = self._days.setdefault(hold.started_at // DAY_MS, {})
         accounts[hold.account_id] = accounts.get(hold.account_id, 0) + settlement.loss
         self.any = True
         while len(self._days) > _DAYS:
@@ -57,7 +58,8 @@ class Losses:
         """Raises RateLimited where the account has cost the house as much today as it may."""
         if self._most is None:
             return
-        lost = self._days.get(day_of(call.started_at), {}).get(call.account.id)
+        accounts = self._days.get(call.started_at // DAY_MS)
+        lost = None if accounts is None else accounts.get(call.account.id)
         if lost is not None and lost >= self._most:
             raise RateLimited(
                 f"Calls of this account that were cut off have cost {usd(self._most)} USD today (UTC) beyond what they "

@@ -9,6 +9,8 @@ from gateway_core.types import Cost, Rates, TokenRates, Usage
 _FREE = Units(0)
 FREE = Rates("free", "1", *[_FREE] * 8)
 """What a model costs whose price is said to be free."""
+BILLED_UPSTREAM = Rates("upstream", "1", *[_FREE] * 8)
+"""The rates of a call that another gateway bills: here it costs nothing, and that gateway sends its record."""
 
 
 def rates_at(input_tokens: int, rates: Rates) -> TokenRates:
@@ -46,7 +48,12 @@ def cost(usage: Usage, rates: Rates) -> Cost:
 
 def worst_input(rates: TokenRates) -> Units:
     """The most that one token of input can cost."""
-    return max(rates.input, rates.cached_input, rates.cache_write)
+    most = rates.input
+    if rates.cached_input > most:
+        most = rates.cached_input
+    if rates.cache_write > most:
+        most = rates.cache_write
+    return most
 
 
 def worst_case(input_tokens: int, output_tokens: int, rates: Rates) -> Units:

@@ -15,7 +15,7 @@ from gateway_core.dispatch import Dispatch
 from gateway_core.errors import Conflict, InternalError, InvalidRequest, QuotaExceeded, StoreError, Unwritable
 from gateway_core.money import MAX_AMOUNT, Units
 from gateway_core.ports import Clock
-from gateway_core.pricing import cost, rates_at, worst_case
+from gateway_core.pricing import BILLED_UPSTREAM, cost, rates_at, worst_case
 from gateway_core.request_policy import refuse_unpriced
 from gateway_core.standing import Standing
 from gateway_core.store_ports import KeptAnswer, OpenCall, Store
@@ -38,9 +38,6 @@ from gateway_core.types import (
 log = logging.getLogger(__name__)
 
 _NOTHING = Units(0)
-BILLED_UPSTREAM = Rates("upstream", "1", *[_NOTHING] * 8)
-"""The rates of a call that another gateway bills: here it costs nothing, and that gateway sends its record."""
-
 UNKNOWN = "the answer was withheld, because its ledger row was not known to be written"
 GONE = "the client was gone when its answer was ready"
 """Why a charge is given back."""
@@ -103,11 +100,10 @@ class Settler:
 
     def _worst(self, call: Call, standing: Standing) -> Hold:
         """What a call may cost at most, to be held."""
-        request, principal, facts, terms = call.request, call.principal, standing.facts, standing.terms
+        request, facts = call.request, standing.facts
         input_tokens = _most_input(request, facts, request.size)
         output_tokens = (request.output_limit or facts.max_output_tokens) * request.choices
-        unmetered = terms.unmetered or facts.billed_upstream
-        rates = BILLED_UPSTREAM if unmetered else standing.rates
+        rates = standing.rates
         if rates is None:
             rates = self._rates(call, standing, Usage(input=input_tokens, output=output_tokens))
         if rates.input or rates.output:
@@ -115,23 +111,24 @@ class Settler:
         amount = worst_case(input_tokens, output_tokens, rates)
         if amount > MAX_AMOUNT:
             raise InvalidRequest("The output limit is higher than any call may cost.", param=_limit_field(call))
+        account_cap, bearer_cap, day_cap = standing.caps
         return Hold(  # by position, in the struct's order: by name it costs four times as much
             call.id,
             call.account.id,
-            principal.bearer_id,
+            call.principal.bearer_id,
             call.month,
             amount,
             input_tokens,
             output_tokens,
             rates,
             request.model,
-            terms.tier,
+            standing.terms.tier,
             call.endpoint,
             call.started_at,
             request.stream,
-            None if unmetered else terms.cap,
-            None if unmetered else principal.cap,
-            None if unmetered else terms.day_cap,
+            account_cap,
+            bearer_cap,
+            day_cap,
         )
 
     def _rates(self, call: Call, standing: Standing, worst: Usage) -> Rates:
@@ -177,7 +174,9 @@ class Settler:
         """What is charged and owed for a call that ended like this."""
         now = self._clock.now_ms()
         delivered = cost(end.usage, hold.rates)
-        charge = min(delivered.charge, hold.amount)
+        charge = delivered.charge
+        if charge > hold.amount:
+            charge = hold.amount
         # What a cap keeps us from charging, and what the provider charges for what nobody received, is ours to bear.
         owed, loss = delivered.owed, delivered.charge - charge
         if end.generated is not end.usage:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from gateway_core.clock import DAY_MS
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import ModelNotFound, SubscriptionRequired
+from gateway_core.pricing import BILLED_UPSTREAM
 from gateway_core.types import Account, Call, ModelFacts, Principal, Rates, Route, Terms
 
 _MOST_KEPT = 10_000
@@ -13,7 +14,7 @@ _MOST_KEPT = 10_000
 class Standing:
     """What is the same for all calls of one bearer to one model on one UTC day, while its account is the same."""
 
-    __slots__ = ("account", "counts_tokens", "day", "facts", "principal", "rates", "routes", "terms")
+    __slots__ = ("account", "caps", "counts_tokens", "day", "facts", "principal", "rates", "routes", "terms")
 
     def __init__(self, call: Call, facts: ModelFacts, routes: Sequence[Route], terms: Terms) -> None:
         # The store reads an account, and a plugin a principal, anew after every change: then it is another object.
@@ -25,8 +26,11 @@ class Standing:
         self.terms = terms
         #: Whether a window needs to know how many tokens a call may take.
         self.counts_tokens = any(window.unit == "tokens" for window in terms.windows)
-        #: None where `price` is to be asked.
-        self.rates: Rates | None = None
+        unmetered = terms.unmetered or facts.billed_upstream
+        #: What a call costs; None where `price` is to be asked.
+        self.rates: Rates | None = BILLED_UPSTREAM if unmetered else None
+        #: The account's cap, the bearer's, and the tier's for a day, each None where it bounds nothing here.
+        self.caps = (None, None, None) if unmetered else (terms.cap, call.principal.cap, terms.day_cap)
 
 
 class Standings:

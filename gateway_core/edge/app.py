@@ -85,7 +85,8 @@ class App:
         try:
             if host.draining or self._failures.counted:
                 self._check(client.address)
-            client.read_head()
+            if client.headers is not None:
+                client.read_head()
             host.enter()
             try:
                 await self._pipeline.serve(client)

@@ -40,6 +40,7 @@ class AsgiClient:
         self.tier: str | None = None
         self.limits: Sequence[LimitState] = ()
         self.replayed: str | None = None
+        self.here: bytes | None = None
         self.has_body = False
         #: A part of the answer may have left.
         self.started = False

@@ -40,6 +40,7 @@ class DirectClient:
         "disconnected",
         "has_body",
         "headers",
+        "here",
         "keep_alive",
         "limits",
         "replayed",
@@ -68,7 +69,9 @@ class DirectClient:
         self.tier: str | None = None
         self.limits: Sequence[LimitState] = ()
         self.replayed: str | None = None
-        #: Whether the body is here already.
+        #: The body, where it came with a head that is known: nothing of it is left to look at.
+        self.here: bytes | None = None
+        #: Whether the body has come.
         self.has_body = False
         #: A part of the answer may have left.
         self.started = False
@@ -129,6 +132,8 @@ class DirectClient:
 
     async def body(self) -> bytes:
         """The whole body. Raises RequestTooLarge at the first byte over the limit, ClientGone where it never came."""
+        if self.here is not None:
+            return self.here
         connection = self._connection
         limit = connection.max_body
         if self.headers is not None:
@@ -173,15 +178,15 @@ class DirectClient:
     async def answer(self, body: bytes, charge: Units) -> bool:
         """Sends a whole answer; False where the connection was gone."""
         connection = self._connection
+        if connection.flow.write_paused and not connection.is_closing():
+            await self.drained()
         if connection.transport.is_closing():
             return False
-        if connection.flow.write_paused:
-            await self.drained()
         head = self._head_of(connection.heads.plain(self, charge, len(body)))
         self.started = True
-        written = connection.write(head + body)
+        connection.write(head + body)
         connection.answered(self)
-        return written
+        return True
 
     async def refuse(self, status: int, headers: Headers, body: bytes) -> None:
         """Sends an answer other than a completion; its headers say its length, and whether it is the last one."""
@@ -257,10 +262,10 @@ class DirectClient:
     def over(self) -> None:
         """The call has ended. An answer that it left without an end is one that must not look whole."""
         connection = self._connection
-        self.forget()
+        connection.forget(self._interrupt)
         connection.tasks.discard(self.task)
         self.task = self._interrupt = None
-        self._pieces = []  # of a body that nobody wanted: the connection keeps its last client
+        self.here, self._pieces = None, []  # the connection keeps its last client
         if not self.response_complete and not self.disconnected:
             connection.transport.close()
 

@@ -20,15 +20,16 @@ _NOT_KEPT = frozenset(
 
 
 class KnownHead:
-    """The bytes before the digits of the body's length, the lines behind that line, and what the head says."""
+    """The bytes before the digits of the body's length, those behind them up to the body, and what the head says."""
 
-    __slots__ = ("before", "behind", "credentials", "size")
+    __slots__ = ("before", "behind", "credentials", "rest", "size")
 
     def __init__(self, before: bytes, behind: bytes, credentials: Credentials) -> None:
         self.before = before
         self.behind = behind
-        #: Bytes before the digits.
+        #: Bytes before the digits, and behind them.
         self.size = len(before)
+        self.rest = len(behind)
         self.credentials = credentials
 
 
@@ -51,6 +52,6 @@ def known_head(data: bytes, target: bytes, headers: Headers, address: str, most:
         if name == b"content-length":
             if begin or not value.isdigit() or len(value) > MOST_DIGITS or int(value) > most:
                 return None
-            begin, behind = at + len(line) - len(value), data[at + len(line) + 2 : end]
+            begin, behind = at + len(line) - len(value), data[at + len(line) : end + 4]
         at += len(line) + 2
     return KnownHead(data[:begin], behind, Credentials(bearer_of(headers), address)) if begin else None

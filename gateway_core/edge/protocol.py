@@ -157,6 +157,8 @@ class GuardedProtocol(HttpToolsProtocol):
             data = self._took(data)
         elif self._known is not None and not self._in_body and self.cycle.response_complete:
             data = self._taken_up(self._known, data)
+            if not data:
+                return
         if data:
             self._parse(data)
         if self.deadline == math.inf:
@@ -169,23 +171,24 @@ class GuardedProtocol(HttpToolsProtocol):
 
         That stands between two messages, and stays there.
         """
-        head, end, body = data.partition(b"\r\n\r\n")
-        if head[: known.size] != known.before or not end:
+        begin = known.size
+        if data[:begin] != known.before:
             return data
-        digits, _, behind = head[known.size :].partition(b"\r\n")
-        if behind != known.behind or not digits.isdigit() or len(digits) > MOST_DIGITS:
+        end = data.find(b"\r", begin, begin + MOST_DIGITS + 1)
+        after, digits = end + known.rest, data[begin:end]
+        if end < 0 or data[end:after] != known.behind or not digits.isdigit():
             return data
         size = int(digits)
         if size > self.max_body:
             return data
         self._lessons = LESSONS
-        client = DirectClient(self, known.credentials.address, None, True)
-        client.credentials = known.credentials
-        self.cycle = client
+        credentials = known.credentials
+        self.cycle = client = DirectClient(self, credentials.address, None, True)
+        client.credentials = credentials
         self._begin(client)
+        body = data[after:]
         if len(body) == size:
-            client.came(body)
-            client.has_body = True
+            client.here = body
             self.deadline = math.inf
             return b""
         self._missing, self._in_body = size, True

@@ -33,6 +33,7 @@ class Windows:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._monotonic = clock.monotonic
         self.days = Days()
         #: Sliding windows touched in this generation, and those last touched in the one before.
         self._young: dict[_Name, Sliding] = {}
@@ -48,7 +49,7 @@ class Windows:
 
     def now(self) -> int:
         """Monotonic time in whole microseconds."""
-        return int(self._clock.monotonic() * 1e6 + 0.5)
+        return int(self._monotonic() * 1e6 + 0.5)
 
     # ------------------------------------------------------------ a call
 
@@ -56,28 +57,29 @@ class Windows:
         """Takes from every window or, raising RateLimited, from none."""
         if not windows:
             return _NOTHING
-        now = self.now()
+        now = int(self._monotonic() * 1e6 + 0.5)  # `now`, at each call
         if self._forgotten or now >= self._next_generation:
             self._forget(now)
+        if tokens < 0:
+            tokens = 0
         asked: list[tuple[Window, Counter, int]] = []
         for window in windows:
-            amount = 1 if window.unit == "requests" else max(0, tokens)
+            amount = 1 if window.unit == "requests" else tokens
             name = (window.key, window.unit, window.seconds)
             counter: Counter | None = None if window.day else self._young.get(name)
             if counter is None:
                 counter = self._counter(window, now)
             # A full window admits nothing, not even a call that reserves no tokens.
             if counter.used(now) + (amount or 1) > window.limit:
-                raise self._refusal(windows, max(0, tokens), now)
+                raise self._refusal(windows, tokens, now)
             asked.append((window, counter, amount))
         entries: list[_Entry] = []
         states: list[LimitState] = []
         for window, counter, amount in asked:
             entries.append((window, counter, counter.take(now, amount), amount))
-            remaining = max(0, window.limit - counter.total)
             # What was taken now counts for the whole of a sliding window.
             reset = -(-counter.rest(now) // 1000) if window.day or not amount else window.seconds * 1000
-            states.append(LimitState(window, remaining, reset))
+            states.append(LimitState(window, window.limit - counter.total, reset))
         return Reservation(tuple(states), entries)
 
     def settle(self, reservation: Reservation, tokens: int) -> None:

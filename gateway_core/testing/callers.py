@@ -16,6 +16,7 @@ class Caller:
     def __init__(self, *, slow: bool = False, request_id: str = "req_1") -> None:
         self.request_id = request_id
         self.credentials = Credentials(None, "")
+        self.here: bytes | None = None
         self.has_body = True
         self.tier: str | None = None
         self.limits: Sequence[LimitState] = ()

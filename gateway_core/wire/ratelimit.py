@@ -1,32 +1,22 @@
 """The state of a call's windows as OpenAI's six `x-ratelimit-*` headers."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 from gateway_core.types import LimitState
 
 
-def lines(states: Iterable[LimitState]) -> str:
+def lines(states: Sequence[LimitState]) -> str:
     """Limit, remaining and reset of requests and of tokens, each where such a limit exists, as lines of a head.
 
     Of several windows of one unit the tightest is shown: the one with the least left, and of those the one that
     takes longest to be whole again.
     """
-    requests: LimitState | None = None
-    tokens: LimitState | None = None
-    for state in states:
-        if state.window.unit == "requests":
-            if requests is None or _tighter(state, requests):
-                requests = state
-        elif tokens is None or _tighter(state, tokens):
-            tokens = state
     text = ""
-    if requests is not None:
-        before, behind = _around("requests", requests.window.limit, requests.reset_ms)
-        text = f"{before}{requests.remaining}{behind}"
-    if tokens is not None:
-        before, behind = _around("tokens", tokens.window.limit, tokens.reset_ms)
-        text = f"{text}{before}{tokens.remaining}{behind}"
+    for state in states if len(states) == 1 else _tightest(states):
+        window = state.window
+        before, behind = _around(window.unit, window.limit, state.reset_ms)
+        text += f"{before}{state.remaining}{behind}"
     return text
 
 
@@ -37,6 +27,16 @@ def _around(unit: str, limit: int, reset_ms: int) -> tuple[str, str]:
         f"x-ratelimit-limit-{unit}: {limit}\r\nx-ratelimit-remaining-{unit}: ",
         f"\r\nx-ratelimit-reset-{unit}: {go_duration(reset_ms)}\r\n",
     )
+
+
+def _tightest(states: Sequence[LimitState]) -> list[LimitState]:
+    """The tightest of each unit, requests' first."""
+    found: dict[str, LimitState] = {}
+    for state in states:
+        unit = state.window.unit
+        if unit not in found or _tighter(state, found[unit]):
+            found[unit] = state
+    return [found[unit] for unit in ("requests", "tokens") if unit in found]
 
 
 def _tighter(state: LimitState, other: LimitState) -> bool:

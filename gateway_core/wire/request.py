@@ -182,7 +182,6 @@ class ChatBody(Struct):
     user: str | None = None
 
 
-_FURTHER = ROUTED_FIELDS[1:]
 _IS_PLAIN = re.compile(_PLAIN).match
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -197,24 +196,30 @@ def decode_request(body: bytes, account_id: str = "") -> ChatRequest:
         _refuse(str(error))
     _check_plain(checked.model, "model")
     others = fields.copy()
-    routed = {"model": others.pop("model")}
-    for name in _FURTHER:
+    for name in ROUTED_FIELDS:
         if name in others:
-            routed[name] = others.pop(name)
+            del others[name]
     rest = _encode(others)
-    check_duplicates(body, rest.count(b":") + _encode(routed).count(b":"))
-    stream = checked.stream is True
-    if checked.stream_options is not None and not stream:
-        raise InvalidRequest("stream_options is only allowed where stream is true.", param="stream_options")
+    stream, options = checked.stream is True, checked.stream_options
+    # A colon behind the key of each field that is routed, and what colons are in its value: numbers have none.
+    colons = len(fields) - len(others) + checked.model.count(":")
+    if options is not None:
+        if not stream:
+            raise InvalidRequest("stream_options is only allowed where stream is true.", param="stream_options")
+        colons += _encode(fields["stream_options"]).count(b":")
+    check_duplicates(body, rest.count(b":") + colons)
     media, files = _check_details(checked)
+    limit, newer = checked.max_tokens, checked.max_completion_tokens
+    if newer is not None and (limit is None or newer > limit):
+        limit = newer
     return ChatRequest(  # by position: by name it costs four times as much
         checked.model,
         fields,
         len(body),
         rest,
         stream,
-        checked.stream_options is not None and bool(checked.stream_options.include_usage),
-        max(checked.max_tokens or 0, checked.max_completion_tokens or 0) or None,
+        options is not None and options.include_usage is True,
+        limit,
         checked.n or 1,
         media,
         files,

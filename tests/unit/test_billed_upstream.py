@@ -10,7 +10,8 @@ from gateway_core.config_file import from_tables
 from gateway_core.errors import ConfigError
 from gateway_core.models import resolve_models
 from gateway_core.money import Units
-from gateway_core.settle import BILLED_UPSTREAM, End, Settler
+from gateway_core.pricing import BILLED_UPSTREAM
+from gateway_core.settle import End, Settler
 from gateway_core.standing import Standing
 from gateway_core.store.sqlite import SqliteStore
 from gateway_core.testing import samples

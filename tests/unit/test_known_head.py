@@ -279,7 +279,7 @@ def written(headers: Headers, line: bytes = b"POST %b HTTP/1.1" % TARGET, end: b
 def test_a_plain_head_is_known_by_what_stands_around_its_length() -> None:
     known = known_head(written(PLAIN), TARGET, PLAIN, "1.2.3.4", 5)
     assert known is not None
-    assert known.before + b"5\r\n" + known.behind + b"\r\n12345" == written(PLAIN)
+    assert known.before + b"5" + known.behind + b"12345" == written(PLAIN)
     assert (known.credentials.bearer, known.credentials.address) == ("sk-one", "1.2.3.4")
 
 
