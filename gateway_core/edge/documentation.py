@@ -29,6 +29,7 @@ class DocumentationEndpoints:
         self._host = host
         self._routes = routes
         self._made: dict[str, Any] | None = None
+        self._page: str | None = None
 
     def endpoints(self) -> list[Endpoint]:
         """Both of them."""
@@ -43,7 +44,9 @@ class DocumentationEndpoints:
 
     async def docs(self, _request: Request, _principal: Principal | None) -> Response:
         """The same as a page that needs nothing from anywhere."""
-        return Response(page(self._document()), headers=_PAGE_HEADERS, media_type="text/html")
+        if self._page is None:  # strangers may ask: 4 ms once, and not each time
+            self._page = page(self._document())
+        return Response(self._page, headers=_PAGE_HEADERS, media_type="text/html")
 
     def _document(self) -> dict[str, Any]:
         if self._made is None:
