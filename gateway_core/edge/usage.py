@@ -1,5 +1,6 @@
 """/v1/usage and /v1/admin/usage: what was called and what it cost, from the daily rollups."""
 
+import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
@@ -118,8 +119,12 @@ class UsageEndpoints:
         by = _groups(query.get("group_by", "day,model,key"), _OWN)
         account = await account_for(self._services.store.directory, principal, query.get("account"))
         rows = await self._services.store.reports.totals(account.id, since, until, by)
-        data: list[ChargedGroup] = [{**_group(row, by), **_charged(row)} for row in rows]
-        return answers.json(Totals(since, until, by, data, _charged(_sum(rows))))
+
+        def answer() -> Response:
+            data: list[ChargedGroup] = [{**_group(row, by), **_charged(row)} for row in rows]
+            return answers.json(Totals(since, until, by, data, _charged(_sum(rows))))
+
+        return await asyncio.to_thread(answer)  # a thousand keys' month takes a third of a second
 
     async def house(self, request: Request, _principal: Principal | None) -> Response:
         """The house's own view, of all accounts or of one."""
@@ -130,8 +135,12 @@ class UsageEndpoints:
         if "account" in query:
             account_id = (await find_account(self._services.store.directory, query["account"])).id
         rows = await self._services.store.reports.totals(account_id, since, until, by)
-        data: list[KeptGroup] = [{**_group(row, by), **_kept(row)} for row in rows]
-        return answers.json(Totals(since, until, by, data, _kept(_sum(rows))))
+
+        def answer() -> Response:
+            data: list[KeptGroup] = [{**_group(row, by), **_kept(row)} for row in rows]
+            return answers.json(Totals(since, until, by, data, _kept(_sum(rows))))
+
+        return await asyncio.to_thread(answer)
 
     def _days(self, query: Mapping[str, str]) -> tuple[str, str]:
         """First and last day. Without any the month that goes on."""
