@@ -1,5 +1,6 @@
 """What the first page says needs attention, and what it counts."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -46,6 +47,26 @@ async def test_a_cap_that_is_near_is_said(bench: Any, spent: str, said: str | No
     page = await (await bench.signed_in("owner")).get("")
     assert ("of this month" in page.text or "cap is reached" in page.text) is (said is not None)
     assert said is None or said in page.text
+
+
+@pytest.mark.parametrize(("own", "plan", "left"), [("1", True, "1.00"), ("500", True, "200.00"), ("1", False, "1.00")])
+async def test_the_cap_that_is_shown_is_the_one_that_binds(bench: Any, own: str, plan: bool, left: str) -> None:
+    """Of the account's and its subscription's the tighter; the plan `pro` has one of 200."""
+    await bench.operate("PATCH", "/v1/admin/accounts/acme", {"cap_usd": own})
+    if plan:
+        await bench.operate("POST", "/v1/admin/subscriptions", {"account": "acme", "plan": "pro"})
+    owner = await bench.signed_in("owner")
+    for path in ("", "/subscription"):
+        text = re.sub(r"<[^>]+>|\s+", " ", (await owner.get(path)).text)
+        assert re.search(rf"Until the cap +\${left} +of +\${left} ", text), text
+
+
+async def test_many_keys_that_expire_are_few_lines(bench: Any) -> None:
+    for number in range(9):
+        await bench.operate("POST", "/v1/keys", {"name": f"k{number}", "account": "acme", "expires": "3d"})
+    page = (await (await bench.signed_in("owner")).get("")).text
+    assert page.count("expires within a week.") == 3
+    assert "6 more keys expire within a week." in page
 
 
 class Asked:

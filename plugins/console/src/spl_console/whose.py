@@ -31,6 +31,13 @@ async def account_called(visit: Visit, name: str) -> Account | None:
     return await directory.account(name) or await directory.account_named(name)
 
 
+def cap_of(account: Account) -> int | None:
+    """What the account may spend in a month, in units: its own cap or its subscription's, whichever is tighter."""
+    plan = account.subscription
+    caps = [account.cap, plan.cap if plan is not None and plan.status == "active" else None]
+    return min([cap for cap in caps if cap is not None], default=None)
+
+
 def named(visit: Visit, account: Account) -> str:
     """What a link to another page about the same account carries: nothing for the visitor's own."""
     return "" if account.id == visit.principal.account_id else f"account={quote(account.id, safe='')}"

@@ -11,11 +11,16 @@ from gateway_core.types import Account, Key, Subscription
 from spl_console.page import Page, Visit
 from spl_console.render import plural, thousandths
 from spl_console.times import day_of
+from spl_console.whose import cap_of
 
 _DAYS = 14
 _SOON_MS = 7 * 86_400_000
 _NEARLY = 800
 """Thousandths of a cap from which on it is worth a word."""
+_LOOKED = 1000
+"""Keys that are looked at."""
+_NAMED = 3
+"""Keys that soon expire, by their names; of others only how many."""
 
 
 class Concern(msgspec.Struct, frozen=True):
@@ -65,9 +70,9 @@ async def _month(visit: Visit, account: Account) -> dict[str, Any]:
     today = day_of(visit.now_ms)
     totals = await store.ledger.month(account.id, today[:7])
     subscription = account.subscription
-    keys = await store.directory.keys(account.id)
+    keys = await store.directory.keys(account.id, limit=_LOOKED + 1)
     alive = [key for key in keys if key.revoked_at is None and not (key.expires_at and key.expires_at <= visit.now_ms)]
-    cap = _cap(account, subscription)
+    cap = cap_of(account)
     spent = totals.settled + totals.held
     return {
         "totals": totals,
@@ -75,6 +80,7 @@ async def _month(visit: Visit, account: Account) -> dict[str, Any]:
         "subscription": subscription,
         "cap": cap,
         "alive": len(alive),
+        "more_keys": len(keys) > _LOOKED,
         "concerns": [
             *_of_subscription(subscription),
             *_of_money(totals, cap, spent),
@@ -95,12 +101,6 @@ async def _days(visit: Visit, account: Account) -> dict[str, Any]:
         "days": [(each, found[each].charge if each in found else 0) for each in days],
         "calls": sum(row.calls for row in rows),
     }
-
-
-def _cap(account: Account, subscription: Subscription | None) -> int | None:
-    if subscription is not None and subscription.status == "active" and subscription.cap is not None:
-        return subscription.cap
-    return account.cap
 
 
 def _of_subscription(subscription: Subscription | None) -> list[Concern]:
@@ -126,7 +126,11 @@ def _of_keys(alive: list[Key], now_ms: int) -> list[Concern]:
     if not alive:
         return [Concern("plain", "There is no key that works yet.", "/keys#mint", "Mint the first one")]
     ending = [key for key in alive if key.expires_at is not None and key.expires_at - now_ms < _SOON_MS]
-    return [Concern("warn", f"The key {key.name} expires within a week.", "/keys", "API keys") for key in ending]
+    said = [f"The key {key.name} expires within a week." for key in ending[:_NAMED]]
+    if len(ending) > _NAMED:
+        more = plural(len(ending) - _NAMED, "more key expires", "more keys expire")
+        said.append(f"{more} within a week.")
+    return [Concern("warn", each, "/keys", "API keys") for each in said]
 
 
 PAGES = (Page("GET", "", "inference", show, "What needs attention, what is left, and today."),)

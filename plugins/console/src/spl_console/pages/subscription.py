@@ -8,7 +8,7 @@ from starlette.responses import Response
 from spl_console.page import Page, Visit
 from spl_console.render import places_of
 from spl_console.times import day_of
-from spl_console.whose import account_of, named
+from spl_console.whose import account_of, cap_of, named
 
 _MONTHS = 12
 
@@ -23,7 +23,7 @@ async def show(visit: Visit) -> Response:
     months = await visit.ask("GET", f"/v1/invoices?{query}")
     subscription = account.subscription
     active = subscription is not None and subscription.status == "active"
-    cap = subscription.cap if subscription is not None and active and subscription.cap is not None else account.cap
+    cap = cap_of(account)
     spent = totals.settled + totals.held
     return visit.render(
         "subscription.html",
