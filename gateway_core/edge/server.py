@@ -1,6 +1,7 @@
 """Runs a gateway on a socket: uvicorn with our bounds, and a shutdown that loses nothing."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import ipaddress
@@ -199,6 +200,11 @@ def _raise_file_limit() -> None:
     """Every open stream takes two files: takes what the system allows, and says where that is little."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < _FILES_WANTED:
-        log.warning("only %d files may be open, so about %d streams at once: raise `ulimit -n`", hard, hard // 2)
+        # macOS says that it allows any number, and does not take that for one.
+        for wanted in (hard, max(soft, _FILES_WANTED)):
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+                soft = wanted
+                break
+    if soft != resource.RLIM_INFINITY and soft < _FILES_WANTED:
+        log.warning("only %d files may be open, so about %d streams at once: raise `ulimit -n`", soft, soft // 2)

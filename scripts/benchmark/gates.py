@@ -19,6 +19,7 @@ import msgspec
 
 from gateway_core import config_file
 from gateway_core.callers import Callers
+from gateway_core.clock import month_of
 from gateway_core.gateway import Gateway
 from gateway_core.home import Home
 from gateway_core.key_text import new_key_text
@@ -121,7 +122,7 @@ async def prepared_call(gateway: Gateway) -> tuple[Call, Standing, Credentials]:
     assert principal is not None
     assert account is not None
     now = clock.now_ms()
-    call = Call("req_0", principal, account, decode_request(BODY), "/v1/chat/completions", now, "2026-11")
+    call = Call("req_0", principal, account, decode_request(BODY), "/v1/chat/completions", now, month_of(now))
     return call, Standings(gateway.dispatch, gateway.services.models).of(call), credentials
 
 

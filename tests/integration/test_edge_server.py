@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -238,3 +239,21 @@ def test_a_killed_server_can_be_started_again(tmp_path: Path) -> None:
         assert json.loads((home / "server.json").read_text())["pid"] == served.process.pid
         assert httpx2.get(served.url + "/readyz").json()["status"] == "ready"
         assert served.stop() == 0
+
+
+@pytest.mark.parametrize(("soft", "set_to"), [(256, 4096), (5000, 5000)])
+def test_a_system_that_takes_no_unlimited_number_of_files_is_served_on(
+    soft: int, set_to: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As macOS is: it names no limit, and refuses to set none."""
+    limits = {"files": (soft, resource.RLIM_INFINITY)}
+
+    def setrlimit(_which: int, wanted: tuple[int, int]) -> None:
+        if wanted[0] == resource.RLIM_INFINITY:
+            raise ValueError("current limit exceeds maximum limit")
+        limits["files"] = wanted
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: limits["files"])
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+    server._raise_file_limit()
+    assert limits["files"] == (set_to, resource.RLIM_INFINITY)
