@@ -25,14 +25,12 @@ _decode = msgspec.json.Decoder().decode
 class Turn:
     """Consecutive messages of one side. A user's turn has its tool results first: the API demands that."""
 
-    __slots__ = ("blocks", "calls", "results", "role")
+    __slots__ = ("blocks", "results", "role")
 
     def __init__(self, role: str) -> None:
         self.role = role
         self.results: list[Block] = []
         self.blocks: list[Block] = []
-        #: The tools that were called in it.
-        self.calls: list[str] = []
 
     def message(self) -> dict[str, Any]:
         """As it is sent."""
@@ -80,6 +78,7 @@ class Conversation:
         self._thinking = thinking
         self._thoughts = thoughts
         self._fetched = fetched
+        self._called: list[str] = []
         self._ids = CallIds()
         self._waiting = _Waiting()
 
@@ -119,7 +118,6 @@ class Conversation:
         blocks: list[Block] = list(_given_thoughts(message)) if self._thinking else []
         given = bool(blocks)
         blocks += _said(message, f"{place}.content")
-        called: list[str] = []
         first = True
         for at, call in enumerate(_calls_of(message, place)):
             client_id, name, arguments = call
@@ -132,11 +130,9 @@ class Conversation:
             call_id = self._ids.assign(client_id)
             self._waiting.add(client_id, call_id, f"{place}.tool_calls")
             blocks.append(_tool_use(call_id, name, arguments, message, at))
-            called.append(name)
+            self._called.append(name)
         if blocks:
-            turn = self._turn("assistant")
-            turn.blocks += _marked(blocks, message, place)
-            turn.calls += called
+            self._turn("assistant").blocks += _marked(blocks, message, place)
 
     def _result(self, message: Mapping[str, Any], place: str) -> None:
         legacy = message["role"] == "function"
@@ -214,7 +210,7 @@ class Conversation:
 
     def called(self) -> list[str]:
         """Names of the tools that were called, each once, in order."""
-        return list(dict.fromkeys(name for turn in self.turns for name in turn.calls))
+        return list(dict.fromkeys(self._called))
 
 
 def recalled_ids(messages: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,8 +1,9 @@
 """The provider: one HTTP request an answer, plain or streamed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -25,6 +26,8 @@ from spl_provider_anthropic.usage import total
 
 _encode = msgspec.json.Encoder().encode
 
+T = TypeVar("T")
+
 
 class AnthropicProvider:
     """Anthropic's Messages API under one name. Raises ConfigError where its settings cannot work."""
@@ -41,10 +44,10 @@ class AnthropicProvider:
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
         """One plain answer, or several: each is a request of its own, and billed with the whole prompt."""
         if request.choices == 1:
-            answers = [await self._answer(request, route, output_limit)]
-        else:
-            self._check_choices(request)
-            answers = await all_of([self._answer(request, route, output_limit) for _ in range(request.choices)])
+            answer = await self._answer(request, route, output_limit)
+            return Completion(msgspec.Raw(_encode([answer.choice(0)])), answer.usage, answer.texts)
+        self._check_choices(request)
+        answers = await all_of([self._answer(request, route, output_limit) for _ in range(request.choices)])
         return Completion(
             choices=msgspec.Raw(_encode([answer.choice(index) for index, answer in enumerate(answers)])),
             usage=total([answer.usage for answer in answers]),
@@ -67,17 +70,14 @@ class AnthropicProvider:
     # ------------------------------------------------------------ one answer
 
     async def _answer(self, request: ChatRequest, route: Route, limit: int | None) -> Answer:
-        reply, response = await self._ask(request, route, limit, stream=False)
-        try:
-            answer = decode_answer(await response.read(), reply)
-        finally:
-            await response.close()
+        reply, body = await self._ask(request, route, limit, self._whole, stream=False)
+        answer = decode_answer(body, reply)
         if answer.keep:
             await self._parts.memory.keep(request.account_id, answer.keep)
         return answer
 
     async def _stream(self, request: ChatRequest, route: Route, limit: int | None, index: int) -> Chunks:
-        reply, response = await self._ask(request, route, limit, stream=True)
+        reply, response = await self._ask(request, route, limit, self._begun, stream=True)
         if not has_events(response.headers):
             await raise_without_events(response, lambda body: decode_answer(body, reply))
         return EventChunks(response, Reader(StreamDecoder(reply, index), self._parts.memory, request.account_id))
@@ -85,10 +85,16 @@ class AnthropicProvider:
     # ------------------------------------------------------------ one request
 
     async def _ask(
-        self, request: ChatRequest, route: Route, limit: int | None, *, stream: bool
-    ) -> tuple[Reply, UpstreamResponse]:
-        """Converts and sends it. Asked again without its earlier thinking where that is refused, and for less output
-        where the default is more than the context has room for: older models count it in."""
+        self,
+        request: ChatRequest,
+        route: Route,
+        limit: int | None,
+        send: Callable[[Converted, Route], Awaitable[T]],
+        *,
+        stream: bool,
+    ) -> tuple[Reply, T]:
+        """Converts it and sends it with `send`. Asked again without its earlier thinking where that is refused, and for
+        less output where the default is more than the context has room for: older models count it in."""
         rules = self._rules.of(route.model)
         links = to_fetch(request)
         fetched: Fetched = await self._parts.media.fetch(request.account_id, links) if links else {}
@@ -105,14 +111,14 @@ class AnthropicProvider:
 
         first = await converted(limit, think=True)
         try:
-            return first.reply, await self._send(first, route)
+            return first.reply, await send(first, route)
         except ProviderFault as refused:
             room = room_left(refused) if limit is None and request.output_limit is None else None
             thoughts_refused = first.reply.thoughts_given and about_thinking(refused)
             if room is None and not thoughts_refused:
                 raise
         second = await converted(limit if room is None else room, think=not thoughts_refused)
-        return second.reply, await self._send(second, route)
+        return second.reply, await send(second, route)
 
     async def _recalled(self, request: ChatRequest, rules: Rules) -> Thoughts:
         """The thinking that the client did not give back, where the model will want it."""
@@ -121,14 +127,22 @@ class AnthropicProvider:
         ids = recalled_ids(request.body["messages"])
         return unpacked(await self._parts.memory.recall(request.account_id, ids)) if ids else {}
 
-    async def _send(self, converted: Converted, route: Route) -> UpstreamResponse:
-        """Sends it; an answer other than 200 is raised as the fault that it is."""
-        response = await self._parts.upstream.send(
-            UpstreamRequest(url=self._url, headers=self._headers, body=converted.encode(), deadlines=route.deadlines)
-        )
+    async def _whole(self, converted: Converted, route: Route) -> bytes:
+        """A plain answer; one other than 200 is raised as the fault that it is."""
+        answer = await self._parts.upstream.ask(self._message(converted, route))
+        if answer.status == 200:
+            return answer.body
+        raise fault(answer.status, answer.body, answer.retry_after, self._api_key)
+
+    async def _begun(self, converted: Converted, route: Route) -> UpstreamResponse:
+        """A stream's beginning; an answer other than 200 is raised as the fault that it is."""
+        response = await self._parts.upstream.send(self._message(converted, route))
         if response.status == 200:
             return response
         raise fault(response.status, await failure_body(response), response.retry_after, self._api_key)
+
+    def _message(self, converted: Converted, route: Route) -> UpstreamRequest:
+        return UpstreamRequest(self._url, self._headers, converted.encode(), route.deadlines)
 
     def _check_choices(self, request: ChatRequest) -> None:
         if request.choices > self._most_choices:

@@ -47,7 +47,9 @@ def sampling(body: Mapping[str, Any], rules: Rules, *, thinking: bool) -> dict[s
 
 def stop_sequences(stop: Any) -> list[str]:
     """Those that the API takes: one of whitespace only is refused."""
-    given = [stop] if isinstance(stop, str) else stop or ()
+    if not stop:
+        return []
+    given = [stop] if isinstance(stop, str) else stop
     return list(dict.fromkeys(one for one in given if one and not one.isspace()))
 
 

@@ -31,7 +31,9 @@ class Toolbox(msgspec.Struct):
 
 def toolbox(body: Mapping[str, Any], rules: Rules) -> Toolbox:
     """What the request says of tools. Raises InvalidRequest, naming the field, for what cannot be had."""
-    legacy = not body.get("tools") and bool(body.get("functions"))
+    legacy = not body.get("tools")
+    if legacy and not body.get("functions"):
+        return Toolbox()
     merged, grammar = Merged(), Grammar()
     functions = body["functions"] if legacy else ()
     tools = [_function(one, f"functions[{at}]", rules, grammar, merged) for at, one in enumerate(functions)]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from gateway_core.ports import LARGE_REQUEST, Chunks, Memory, ProviderParts, UpstreamRequest, UpstreamResponse
+from gateway_core.ports import LARGE_REQUEST, Chunks, Memory, ProviderParts, UpstreamRequest
 from gateway_core.types import ChatRequest, Chunk, Completion, Route, Run
 from gateway_core.upstream.event_chunks import EventChunks, EventReader
 from gateway_core.upstream.unexpected import failure_body, has_events, raise_without_events
@@ -31,23 +31,27 @@ class GeminiProvider:
         self._memory = parts.memory
         self._base = endpoint(name, settings.base_url)
         self._headers = headers(name, settings, self._api_key)
-        # One entry a configured route.
+        # One entry a configured route, or two: plain and streamed.
         self._rules: dict[str, ModelRules] = {}
+        self._addresses: dict[tuple[str, bool], str] = {}
 
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
         """One plain answer."""
-        response, renamed = await self._send(request, route, output_limit, stream=False)
-        try:
-            completion, signatures = decode_completion(await response.read(), request.choices, renamed, self._api_key)
-        finally:
-            await response.close()
+        message, renamed = await self._message(request, route, output_limit, stream=False)
+        answer = await self._upstream.ask(message)
+        if answer.status != 200:
+            raise fault(answer.status, answer.body, answer.retry_after, self._api_key)
+        completion, signatures = decode_completion(answer.body, request.choices, renamed, self._api_key)
         if signatures:
             await _keep(self._memory, request.account_id, route.model, signatures)
         return completion
 
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """Starts a streamed answer: it was accepted when this returns."""
-        response, renamed = await self._send(request, route, output_limit, stream=True)
+        message, renamed = await self._message(request, route, output_limit, stream=True)
+        response = await self._upstream.send(message)
+        if response.status != 200:
+            raise fault(response.status, await failure_body(response), response.retry_after, self._api_key)
         if not has_events(response.headers):
             await raise_without_events(response, lambda body: decode_completion(body, 1, renamed, self._api_key))
         decoder = StreamDecoder(request.choices, renamed, self._api_key)
@@ -58,25 +62,22 @@ class GeminiProvider:
         del model
         return None
 
-    async def _send(
+    async def _message(
         self, request: ChatRequest, route: Route, output_limit: int | None, *, stream: bool
-    ) -> tuple[UpstreamResponse, Mapping[str, str]]:
-        """Sends it; an answer other than 200 is raised as the fault that it is."""
+    ) -> tuple[UpstreamRequest, Mapping[str, str]]:
+        """What is sent, and the functions that had to be renamed in it."""
         given = await self._given(request, route)
         conversion = partial(encode_request, request, given, output_limit)
         # A large one takes longer than other calls may wait.
         body, renamed = conversion() if request.size <= LARGE_REQUEST else await asyncio.to_thread(conversion)
-        response = await self._upstream.send(
-            UpstreamRequest(
-                url=address(self._base, route.model, stream=stream),
-                headers=self._headers,
-                body=body,
-                deadlines=route.deadlines,
-            )
-        )
-        if response.status == 200:
-            return response, renamed
-        raise fault(response.status, await failure_body(response), response.retry_after, self._api_key)
+        url = self._address(route.model, stream=stream)
+        return UpstreamRequest(url, self._headers, body, route.deadlines), renamed
+
+    def _address(self, model: str, *, stream: bool) -> str:
+        known = self._addresses.get((model, stream))
+        if known is None:
+            known = self._addresses[model, stream] = address(self._base, model, stream=stream)
+        return known
 
     async def _given(self, request: ChatRequest, route: Route) -> Given:
         model = route.model

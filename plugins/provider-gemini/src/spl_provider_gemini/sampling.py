@@ -34,7 +34,7 @@ def add_sampling(config: Json, body: Mapping[str, Any], given: Given, output_lim
     if (stop := body.get("stop")) is not None:
         _stop(config, stop, given)
     _several(config, body, given)
-    if any(kind != "text" for kind in body.get("modalities") or ()):
+    if (modalities := body.get("modalities")) and any(kind != "text" for kind in modalities):
         raise InvalidRequest(f"{given.model} answers in text only here.", param="modalities")
     for name in given.rules.omit:
         config.pop(name, None)
