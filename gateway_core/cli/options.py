@@ -117,11 +117,11 @@ class _Instant(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        if _DURATION.fullmatch(value):
-            return _ms(datetime.now(UTC) - timedelta(seconds=seconds_in(value)))
         try:
+            if _DURATION.fullmatch(value):
+                return _ms(datetime.now(UTC) - timedelta(seconds=seconds_in(value)))
             at = datetime.fromisoformat(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is not a date (2026-11-22), a time (2026-11-22T08:00Z) or an age (7d)", param, ctx)
         return _ms(at if at.tzinfo else at.replace(tzinfo=UTC))
 

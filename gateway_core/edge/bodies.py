@@ -101,10 +101,10 @@ def amount(text: str | None, param: str) -> Units | None:
         raise InvalidRequest(f"Invalid value for '{param}': {error}.", param=param) from None
 
 
-def month_name(text: str) -> str:
+def month_name(text: str, param: str = "month") -> str:
     """A UTC month such as "2026-11". Raises InvalidRequest for anything else."""
     if not _MONTH.fullmatch(text):
-        raise InvalidRequest("Invalid value for 'month': give one such as \"2026-11\".", param="month")
+        raise InvalidRequest(f"Invalid value for '{param}': give a month such as \"2026-11\".", param=param)
     return text
 
 

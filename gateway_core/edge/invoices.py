@@ -70,7 +70,7 @@ class InvoiceEndpoints:
         now = self._services.clock.now_ms()
         months = invoiced_months(account, now)
         if "after" in query:
-            after = month_name(query["after"])
+            after = month_name(query["after"], "after")
             months = [month for month in months if month < after]
         rows: list[InvoiceRow] = []
         for month in months[: size + 1]:

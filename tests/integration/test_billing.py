@@ -330,6 +330,11 @@ def test_a_bad_question_names_its_parameter(operator: Caller, query: str, param:
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
+def test_a_list_of_invoices_that_goes_on_nowhere_names_its_parameter(operator: Caller) -> None:
+    answer = operator.request("GET", "/v1/invoices?after=x")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "after")
+
+
 def test_an_invoice_adds_up_in_every_form(served: ServedGateway, operator: Caller, owner: Caller, account: str) -> None:
     start(operator, account)
     operator.ok("POST", "/v1/admin/provisioned-instances", {"name": "hosted", "account": account}, 201)

@@ -195,6 +195,7 @@ def test_values() -> None:
         (options.USD, "-1"),
         (options.USD, "2000000"),
         (options.INSTANT, "yesterday"),
+        (options.INSTANT, "999999w"),
         (options.MONTH, "2026-1"),
     ],
 )
