@@ -1,7 +1,7 @@
 """What of a stream was delivered, and what that makes of the provider's count."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from msgspec import Raw, Struct
@@ -64,6 +64,7 @@ class Delivery:
         "first_at",
         "input_estimate",
         "last_at",
+        "on_move",
         "texts",
         "usage",
         "usage_fields",
@@ -83,6 +84,8 @@ class Delivery:
         self.last_at = 0.0
         #: The billable pieces that were written.
         self.texts: list[str] = []
+        #: Told once when something is delivered or counted; whoever wants to be told again puts it here again.
+        self.on_move: Callable[[], None] | None = None
         #: Their characters, as far as they were counted, and the pieces up to there.
         self._chars = 0
         self._counted = 0
@@ -107,11 +110,14 @@ class Delivery:
             if chunk.usage is not None:
                 self.usage = chunk.usage
                 self.usage_fields = chunk.usage_fields
+                self._tell()
 
     def note_written(self, batch: Batch, data: bytes, written: int, unsent: int, now: float) -> None:
         """A batch came and was written, as these events. `written` counts the connection's bytes up to their end;
         `unsent` of these wait in the process."""
         self.last_at = now
+        if self.on_move is not None:
+            self._tell()
         if self.first_at is None:
             self.first_at = now
         for chunk in batch:
@@ -123,6 +129,11 @@ class Delivery:
         if unsent or self._waiting:  # else the kernel has taken all of it, as nearly always
             self._note_waiting(batch, data, written)
             self._note_left(written - unsent)
+
+    def _tell(self) -> None:
+        told, self.on_move = self.on_move, None
+        if told is not None:
+            told()
 
     def _note_waiting(self, batch: Batch, data: bytes, written: int) -> None:
         pieces = len(self.texts)

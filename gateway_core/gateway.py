@@ -18,7 +18,7 @@ from gateway_core.gates import Gates
 from gateway_core.home import Home
 from gateway_core.idempotency import Idempotency
 from gateway_core.keyring import Keyring
-from gateway_core.live import LiveStreams
+from gateway_core.live import PULSE, LiveStreams
 from gateway_core.losses import Losses
 from gateway_core.media import FetchedMedia
 from gateway_core.memory import MemorySeal, ProviderMemory
@@ -43,7 +43,6 @@ from gateway_core.usage import UsageCounter
 
 log = logging.getLogger(__name__)
 
-PULSE = 1.0
 CUT_SECONDS = 10.0
 """What calls get to settle after they were cut."""
 

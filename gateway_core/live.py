@@ -4,24 +4,27 @@ Once a second, at the gateway's pulse: long streams are checkpointed, all in one
 comment; those whose provider sends no event for too long, or takes too long in all, are cut, and those whose bearer was
 revoked. One task for all, because a timer for each would cost more than the stream does.
 
-An open stream that nothing comes from costs two comparisons a beat: none of its deadlines is looked at before the
-earliest can have passed, and no checkpoint is made of what has not changed. What `kill -9` loses is the same: the row
-on disk has what each stream had delivered by the last beat, at most a second ago.
+An open stream that nothing comes from costs a beat nothing, however many there are: none is looked at before the
+earliest of its deadlines can have passed, bearers are known by themselves, and a delivery says when it has moved, so
+that it is checkpointed. What `kill -9` loses is the same: on disk is what each stream had delivered by the last beat,
+at most a second ago.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway_core.delivery import Delivery
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import AuthError, GatewayError
 from gateway_core.interrupt import Interrupt
 from gateway_core.ports import Clock
+from gateway_core.slots import Slots
 from gateway_core.store_ports import Store
-from gateway_core.types import Checkpoint, Credentials, Hold, Route, StreamState, Usage
+from gateway_core.types import Checkpoint, Credentials, Hold, Route, StreamState
 from gateway_core.wire.chat import KEEP_ALIVE
 
 if TYPE_CHECKING:
@@ -29,20 +32,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+PULSE = 1.0
+"""Seconds between two beats."""
+
 REVOCATION_LOOK = 4
 """A bearer is looked at every so many beats, so a revoked one ends its streams within 5 seconds."""
 
 SLICE = 100
-"""After so many streams other calls take their turn: thousands would keep them waiting for a long time."""
+"""After so many other calls take their turn: thousands would keep them waiting for a long time."""
 
 
 class LiveStream:
     """One open stream, as the pulse sees it."""
 
     __slots__ = (
-        "_pieces",
-        "_usage",
         "client",
+        "credentials",
         "delivery",
         "due",
         "expires_at",
@@ -68,6 +75,8 @@ class LiveStream:
         #: When the bearer runs out by itself.
         self.expires_at = expires_at
         self.client = client
+        #: Whose bearer it is, as long as it is open.
+        self.credentials = client.credentials
         self.interrupt = interrupt
         self.delivery = delivery
         #: Done once the call is on disk: no byte goes out before.
@@ -79,9 +88,6 @@ class LiveStream:
         self.route: Route | None = None
         #: When a deadline of its provider, or its client's wish for a comment, may have passed; not before.
         self.due = started
-        #: What the last checkpoint was made of.
-        self._pieces = 0
-        self._usage: Usage | None = None
 
     @property
     def ttft_ms(self) -> int | None:
@@ -114,13 +120,9 @@ class LiveStream:
         return not waits
 
     def checkpoint(self) -> Checkpoint | None:
-        """How far it has got, where that has changed since it was last asked for."""
-        delivery = self.delivery
-        pieces, usage = len(delivery.texts), delivery.usage
-        if (pieces == self._pieces and usage is self._usage) or not pieces or self.route is None:
-            return None
-        self._pieces, self._usage = pieces, usage
-        return delivery.checkpoint(self.hold, self.route, self.ttft_ms)
+        """How far it has got, where anything that is billed was delivered."""
+        delivery, route = self.delivery, self.route
+        return None if route is None or not delivery.begun else delivery.checkpoint(self.hold, route, self.ttft_ms)
 
 
 class LiveStreams:
@@ -133,6 +135,11 @@ class LiveStreams:
         #: Seconds without a byte after which a client gets a comment.
         self._silence = silence
         self._streams: set[LiveStream] = set()
+        #: The same by when they are due, and by their bearers.
+        self._due: Slots[LiveStream] = Slots(PULSE)
+        self._bearers: dict[Credentials, set[LiveStream]] = {}
+        #: Those that have moved since they were last checkpointed.
+        self._moved: set[LiveStream] = set()
         self._beats = 0
         #: A checkpoint was made and may not be on disk.
         self._behind = False
@@ -141,10 +148,20 @@ class LiveStreams:
     def track(self, stream: LiveStream) -> Iterator[None]:
         """Keeps the stream among the living while its block runs."""
         self._streams.add(stream)
+        self._due.put(stream, stream.due)
+        self._bearers.setdefault(stream.credentials, set()).add(stream)
+        stream.delivery.on_move = partial(self._moved.add, stream)
         try:
             yield
         finally:
+            stream.delivery.on_move = None
             self._streams.discard(stream)
+            self._moved.discard(stream)
+            self._due.drop(stream, stream.due)
+            of_bearer = self._bearers[stream.credentials]
+            of_bearer.discard(stream)
+            if not of_bearer:
+                del self._bearers[stream.credentials]
 
     def cut_all(self, reason: StreamState) -> None:
         """Cuts every open stream."""
@@ -152,18 +169,10 @@ class LiveStreams:
             stream.interrupt.cut(reason)
 
     async def beat(self) -> None:
-        """One look at every stream."""
+        """One look at every stream of which something is due."""
         self._beats += 1
-        rows: list[Checkpoint] = []
-        for streams in self._slices():
-            now = self._clock.monotonic()
-            for stream in streams:
-                # It may have ended while another one's comment was waited for: its connection is then another call's.
-                if now >= stream.due and stream in self._streams and stream.look(now, self._silence):
-                    await stream.client.write(KEEP_ALIVE)
-                if (row := _reached(stream)) is not None:
-                    rows.append(row)
-            await asyncio.sleep(0)
+        await self._look()
+        rows = await self._checkpoints()
         if self._beats % REVOCATION_LOOK == 0:
             await self._cut_revoked()
         if rows or self._behind:
@@ -171,26 +180,49 @@ class LiveStreams:
             await self._store.ledger.checkpoint(rows)
             self._behind = False
 
-    def _slices(self) -> Iterator[list[LiveStream]]:
-        """All streams, those left out that have ended when their turn comes."""
-        streams = list(self._streams)
-        for start in range(0, len(streams), SLICE):
-            yield [stream for stream in streams[start : start + SLICE] if stream in self._streams]
+    async def _look(self) -> None:
+        for streams in _slices(self._due.take(self._clock.monotonic())):
+            now = self._clock.monotonic()
+            for stream in streams:
+                # It may have ended while another one's comment was waited for: its connection is then another call's.
+                if stream in self._streams:
+                    await self._look_at(stream, now)
+            await asyncio.sleep(0)
+
+    async def _look_at(self, stream: LiveStream, now: float) -> None:
+        """One stream's fault must not cost the others their look."""
+        try:
+            if stream.look(now, self._silence):
+                await stream.client.write(KEEP_ALIVE)
+        except Exception:
+            log.exception("%s: it cannot be looked at", stream.hold.id)
+        if stream in self._streams:
+            self._due.put(stream, stream.due)
+
+    async def _checkpoints(self) -> list[Checkpoint]:
+        """Of each that has moved; from now on it says so anew."""
+        moved = list(self._moved)
+        self._moved.clear()
+        rows: list[Checkpoint] = []
+        for streams in _slices(moved):
+            for stream in streams:
+                if stream in self._streams:
+                    stream.delivery.on_move = partial(self._moved.add, stream)
+                    if (row := _reached(stream)) is not None:
+                        rows.append(row)
+            await asyncio.sleep(0)
+        return rows
 
     async def _cut_revoked(self) -> None:
         """Looks at each bearer once, however many streams it has."""
-        seen: dict[Credentials, bool] = {}
-        for streams in self._slices():
-            now = self._clock.now_ms()
-            for stream in streams:
-                if stream.expires_at is not None and stream.expires_at <= now:
-                    continue  # it was good when the call began, and ran out by itself
-                credentials = stream.client.credentials
-                good = seen.get(credentials)
-                if good is None:
-                    good = seen[credentials] = await self._is_good(credentials)
-                if not good:
-                    stream.interrupt.cut("key_revoked")
+        for bearers in _slices(self._bearers):
+            for credentials in bearers:
+                if await self._is_good(credentials):
+                    continue
+                now = self._clock.now_ms()
+                for stream in self._bearers.get(credentials, ()):
+                    if stream.expires_at is None or stream.expires_at > now:  # else it ran out by itself
+                        stream.interrupt.cut("key_revoked")
             await asyncio.sleep(0)
 
     async def _is_good(self, credentials: Credentials) -> bool:
@@ -211,3 +243,10 @@ def _reached(stream: LiveStream) -> Checkpoint | None:
         log.exception("%s: what it delivered cannot be counted", stream.hold.id)
         stream.interrupt.cut("provider_error")
         return None
+
+
+def _slices(things: Iterable[T]) -> Iterator[list[T]]:
+    """All of them as they are now."""
+    everything = list(things)
+    for start in range(0, len(everything), SLICE):
+        yield everything[start : start + SLICE]

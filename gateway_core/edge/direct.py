@@ -227,7 +227,10 @@ class DirectClient:
             return None
         connection.written = written = connection.written + len(framed)
         transport.write(framed)
-        return written, transport.get_write_buffer_size()
+        unsent = transport.get_write_buffer_size()
+        if unsent:
+            connection.watched.add(connection)
+        return written, unsent
 
     def full(self) -> bool:
         """Whether so much waits that nothing more should be put."""
@@ -245,6 +248,7 @@ class DirectClient:
         if connection.is_closing():
             return
         await self.line().drained()
+        connection.watched.add(connection)
         framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
         connection.write(self._head + framed)
         connection.answered(self)
@@ -252,6 +256,7 @@ class DirectClient:
     def _begin(self) -> None:
         self._head = self._head_of(f"{self._connection.heads.stream(self)}transfer-encoding: chunked\r\n")
         self.started = True
+        self._connection.let_be()
 
     def _head_of(self, lines: str) -> bytes:
         connection = self._connection

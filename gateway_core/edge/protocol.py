@@ -1,6 +1,7 @@
 """uvicorn's HTTP protocol with the bounds that it lacks: on a head's size, and on the time a request may take to come.
 
-There is no timer for each connection: the server looks at every connection's `deadline` twice a second.
+There is no timer for each connection: the server looks at their `deadline`s twice a second. A stream under way has
+none, so its connection is left out until something of it waits in the process: ten thousand of them cost nothing.
 """
 
 import asyncio
@@ -99,9 +100,12 @@ class GuardedProtocol(HttpToolsProtocol):
         application: Application,
         target: bytes,
         ids: RequestIds,
+        watched: "set[GuardedProtocol]",
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
+        #: The connections that the sweep looks at.
+        self.watched = watched
         self._server_config = server
         #: Calls, which are POSTs to this target, are served without ASGI.
         self._target = target
@@ -139,15 +143,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self.gone = False
         #: Cuts the call that is under way when the connection is lost.
         self.interrupt: Interrupt | None = None
-        #: What the kernel had taken at the last look, and when that last changed.
-        self._progress = 0
-        self._moved = math.inf
+        #: What the kernel had taken at the last look that found something waiting, and when that last changed.
+        self._progress: int | None = None
+        self._moved = 0.0
 
     # ------------------------------------------------------------ what comes in
 
     def connection_made(self, transport: Any) -> None:
         """A client connected; it has its time to send a request."""
         super().connection_made(transport)
+        self.watched.add(self)
         self._peer = self.client[0] if self.client else ""
         self.deadline = self.loop.time() + self._patience
 
@@ -234,6 +239,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._known = None
         self._in_head = True
         self._came = 0
+        self.watched.add(self)  # it may come in the middle of a stream
         self.deadline = self.loop.time() + self._patience
 
     def on_headers_complete(self) -> None:
@@ -403,6 +409,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             self._look_at_socket()
         self.gone = True
+        self.watched.discard(self)
         super().connection_lost(exc)
         interrupt, self.interrupt = self.interrupt, None
         if interrupt is not None:
@@ -416,13 +423,23 @@ class GuardedProtocol(HttpToolsProtocol):
             self.taken = max(self.taken, min(told[0], self.written))
             self.acknowledged = min(told[1], self.written)
 
+    def let_be(self) -> None:
+        """A stream is under way: until something of it waits here nothing is to be looked at, unless the client's next
+        request has begun already."""
+        if self.deadline == math.inf and not self.unsent():
+            self.watched.discard(self)
+
     def look(self, now: float) -> None:
         """One look at the connection's deadline, and at whether the client takes what waits for it."""
         if self.deadline < now:
             self.expire()
             return
         waiting = self.unsent()
-        if not waiting or self.written - waiting != self._progress:
+        if not waiting:
+            cycle = self.cycle
+            if isinstance(cycle, DirectClient) and cycle.started and not cycle.response_complete:
+                self.let_be()
+        elif self.written - waiting != self._progress:
             self._progress, self._moved = self.written - waiting, now
         elif now - self._moved >= self._server_config.stall_seconds:
             log.info("a client took nothing for %g s: its connection is closed", self._server_config.stall_seconds)

@@ -127,7 +127,9 @@ class _Server(uvicorn.Server):
         self._listener = listener
         self._announce = announce
         server = gateway.services.config.server
-        protocol: Any = partial(GuardedProtocol, server, gateway.app, CHAT.encode(), RequestIds())
+        #: The connections of which something is awaited.
+        self._watched: set[GuardedProtocol] = set()
+        protocol: Any = partial(GuardedProtocol, server, gateway.app, CHAT.encode(), RequestIds(), self._watched)
         super().__init__(
             uvicorn.Config(
                 gateway.app,
@@ -191,9 +193,8 @@ class _Server(uvicorn.Server):
 
     def _sweep(self) -> None:
         now = asyncio.get_running_loop().time()
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, GuardedProtocol):
-                connection.look(now)
+        for connection in list(self._watched):
+            connection.look(now)
 
 
 def _raise_file_limit() -> None:

@@ -11,6 +11,7 @@ import httptools
 
 from gateway_core.errors import Unavailable
 from gateway_core.types import Deadlines
+from gateway_core.upstream.deadlines import Sweep
 from gateway_core.upstream.faults import HUNG_UP, broken, too_slow
 from gateway_core.upstream.head import ENCODED, Headers, begins
 from gateway_core.upstream.target import Origin
@@ -43,7 +44,7 @@ class Unasked(Exception):
 class Connection(asyncio.Protocol):
     """A connection, and the answer that comes in on it. The parser calls its on_… methods.
 
-    A `Sweep` looks at it as long as it lives: `due` is the deadline of what is awaited, or of its rest.
+    `due` is the deadline of what is awaited, or of its rest: the sweep ends it then.
     """
 
     __slots__ = (
@@ -67,12 +68,14 @@ class Connection(asyncio.Protocol):
         "_started",
         "_state",
         "_stopped",
+        "_sweep",
         "_take",
         "_transport",
         "_unwritten",
         "_waiter",
         "due",
         "good_until",
+        "looked_at",
         "loop",
         "on_body",
         "origin",
@@ -81,12 +84,13 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, origin: Origin, loop: asyncio.AbstractEventLoop, on_lost: Callable[["Connection"], None]
+        self, origin: Origin, loop: asyncio.AbstractEventLoop, sweep: Sweep, on_lost: Callable[["Connection"], None]
     ) -> None:
         self.origin = origin
         self.loop = loop
+        self._sweep = sweep
         #: On the loop's clock.
-        self.due = math.inf
+        self.due = self.looked_at = math.inf
         #: On the loop's clock: until when it may be idle.
         self.good_until = 0.0
         self.status = 0
@@ -132,7 +136,7 @@ class Connection(asyncio.Protocol):
         self._served += 1
         self._deadlines = deadlines
         self._first, self._last = began + deadlines.first_byte, began + deadlines.total
-        self.due = min(self._first, self._last)
+        self._expect_by(min(self._first, self._last))
         transport = self._transport
         if transport is None or transport.is_closing():
             self._fault = HUNG_UP
@@ -169,7 +173,7 @@ class Connection(asyncio.Protocol):
             if self._fault is not None:
                 raise Unavailable(self._fault)
             if self._started:
-                self.due = min(self.loop.time() + self._deadlines.idle, self._last)
+                self._expect_by(min(self.loop.time() + self._deadlines.idle, self._last))
             await self._wait()
             if self._started:
                 self.due = self._last
@@ -209,7 +213,7 @@ class Connection(asyncio.Protocol):
 
     def _await_more(self, take: Callable[[bytes], bool]) -> None:
         self._take, self._stopped = take, None
-        self.due = min(self.loop.time() + self._deadlines.idle, self._last)
+        self._expect_by(min(self.loop.time() + self._deadlines.idle, self._last))
 
     def _pour(self, take: Callable[[bytes], bool]) -> None:
         """In the callback that brought it."""
@@ -246,6 +250,12 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def _expect_by(self, due: float) -> None:
+        """A new deadline, on the loop's clock. One that is only put off need not be told to the sweep."""
+        self.due = due
+        if due < self.looked_at:
+            self._sweep.add(self)
+
     def expire(self) -> None:
         """The deadline has passed."""
         if self._state == _IDLE:
@@ -267,7 +277,7 @@ class Connection(asyncio.Protocol):
         self._state = _IDLE
         self._pieces.clear()
         self._held = 0
-        self.due = self.good_until
+        self._expect_by(self.good_until)
         if self._paused:
             self._resume()
 

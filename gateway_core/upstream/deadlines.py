@@ -1,4 +1,4 @@
-"""Deadlines without a timer each: one look, every 100 ms, at all that is being waited for."""
+"""Deadlines without a timer each: what is due within 100 ms of each other is looked at together, and nothing else."""
 
 import asyncio
 import math
@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from gateway_core.errors import Unavailable
+from gateway_core.slots import Slots
 
 INTERVAL = 0.1
 """Seconds between two looks: how late a deadline may be."""
@@ -15,8 +16,10 @@ class Timed(Protocol):
     """What has a deadline."""
 
     loop: asyncio.AbstractEventLoop
-    #: On the loop's clock. May change while it is looked at.
+    #: On the loop's clock. May become later at any time; whoever makes it sooner than `looked_at` adds it again.
     due: float
+    #: When the sweep will look at it; math.inf where it does not. The sweep's own.
+    looked_at: float
 
     def expire(self) -> None:
         """The deadline has passed; it is looked at no longer."""
@@ -26,25 +29,48 @@ class Sweep:
     """What has a deadline in one event loop."""
 
     def __init__(self) -> None:
-        self._waits: set[Timed] = set()
+        self._waits: Slots[Timed] = Slots(INTERVAL)
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = math.inf
 
     def add(self, wait: Timed) -> None:
-        """Starts looking at it."""
-        self._waits.add(wait)
-        if self._timer is None:
-            self._timer = wait.loop.call_later(INTERVAL, self._look, wait.loop)
+        """Looks at it when it is due, which is before it would have been looked at."""
+        self.discard(wait)
+        self._put(wait)
+        self._arm(wait.loop)
 
     def discard(self, wait: Timed) -> None:
         """Stops looking at it."""
-        self._waits.discard(wait)
+        if wait.looked_at != math.inf:
+            self._waits.drop(wait, wait.looked_at)
+            wait.looked_at = math.inf
+
+    def _put(self, wait: Timed) -> None:
+        wait.looked_at = wait.due
+        if wait.due != math.inf:
+            self._waits.put(wait, wait.due)
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all: for the end of the first slot that anything stands in."""
+        at = self._waits.next_end()
+        if at is not None and at < self._fires_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._fires_at = at
+            self._timer = loop.call_at(at, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer, self._fires_at = None, math.inf
         now = loop.time()
-        for wait in [wait for wait in self._waits if wait.due <= now]:
-            self._waits.discard(wait)
-            wait.expire()
-        self._timer = loop.call_later(INTERVAL, self._look, loop) if self._waits else None
+        for wait in self._waits.take(now):
+            if wait.looked_at == math.inf:
+                continue  # it was discarded by what another's end did
+            if wait.due <= now:
+                wait.looked_at = math.inf
+                wait.expire()
+            else:
+                self._put(wait)
+        self._arm(loop)
 
 
 class Wait:
@@ -53,7 +79,7 @@ class Wait:
     Like asyncio.timeout it cancels the task that waits, and a cancellation from elsewhere stays one.
     """
 
-    __slots__ = ("_before", "_complaint", "_expired", "_sweep", "_task", "due", "loop")
+    __slots__ = ("_before", "_complaint", "_expired", "_sweep", "_task", "due", "looked_at", "loop")
 
     def __init__(self, sweep: Sweep, loop: asyncio.AbstractEventLoop, due: float, complaint: str) -> None:
         task = asyncio.current_task(loop)
@@ -67,6 +93,7 @@ class Wait:
         self.loop = loop
         #: On the loop's clock.
         self.due = due
+        self.looked_at = math.inf
 
     def expire(self) -> None:
         """The deadline has passed."""

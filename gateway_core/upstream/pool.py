@@ -17,7 +17,7 @@ from gateway_core.upstream.target import Origin
 class Pool:
     """At most `most` connections, in use and idle together. Who comes first gets the next one that is free.
 
-    The sweep looks at each of them from its beginning to its end: an idle one that is due is closed by it.
+    An idle one that is due is closed by the sweep.
     """
 
     def __init__(self, most: int, sweep: Sweep, trust: Callable[[], ssl.SSLContext]) -> None:
@@ -141,9 +141,8 @@ class Pool:
     # ------------------------------------------------------------ new connections
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> Connection:
-        connection = Connection(origin, loop, self._lost)
+        connection = Connection(origin, loop, self._sweep, self._lost)
         self._all.add(connection)
-        self._sweep.add(connection)
         try:
             end = await connected_socket(origin.host, origin.port)
             try:

@@ -339,7 +339,7 @@ async def test_idle_connections_are_closed_by_a_look_at_all_of_them(upstream: Na
         (connection,) = pool._all
         pool._sweep._look(asyncio.get_running_loop())
         assert not connection._transport.is_closing()  # type: ignore[union-attr]  # it is connected
-        connection.due = 0.0
+        connection._expect_by(0.0)
         pool._sweep._look(asyncio.get_running_loop())
         await asyncio.wait_for(peer.ended.acquire(), 5)
         assert not pool._all

@@ -13,7 +13,7 @@ PLUGINS = ROOT / "plugins"
 
 #: From the bottom up; a module may import its own layer and those below. A package stands for all in it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "money", "ids", "clock", "files", "key_text"),
+    ("errors", "money", "ids", "clock", "slots", "files", "key_text"),
     ("types", "config", "config_decode", "config_checks"),
     (
         "audit",

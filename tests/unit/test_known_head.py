@@ -122,7 +122,7 @@ def connect(app: App, *, known: bool = True) -> tuple[Counting, Wire, Echo]:
     app._failures.counted.clear()
     server = msgspec.structs.replace(ServerConfig(), max_body_bytes=MAX_BODY)
     config, state = uvicorn.Config(app, ws="none", log_config=None), ServerState()
-    connection = Counting(server, app, TARGET, RequestIds(), config=config, server_state=state, app_state={})
+    connection = Counting(server, app, TARGET, RequestIds(), set(), config=config, server_state=state, app_state={})
     if not known:
         connection._lessons = 0
     connection.connection_made(wire)

@@ -180,7 +180,7 @@ async def test_a_stream_that_is_not_looked_at_has_nothing_to_be_seen(steps: list
                 stream.route = ROUTE
             elif step != "nothing":
                 pulse.clients[stream].waiting = int(step == "waits")
-        looked.due = 0.0
+        pulse.live._due.put(looked, 0.0)
         await pulse.beat(seconds)
         assert looked.interrupt.reason == other.interrupt.reason
         assert pulse.clients[looked].comments == pulse.clients[other].comments
@@ -248,3 +248,50 @@ async def test_among_thousands_others_take_their_turn() -> None:
     (written,) = pulse.ledger.written
     assert turns >= 5
     assert len(streams) - 10 <= len(set(written)) <= len(streams)
+
+
+async def test_nothing_is_kept_of_a_stream_that_has_ended() -> None:
+    pulse = Pulse()
+    streams = [pulse.open(number, bearer=f"sk-{number % 2}") for number in range(4)]
+    pulse.say(streams[0])
+    await pulse.beat()
+    for stream in streams:
+        pulse.say(stream)
+        pulse.end(stream)
+    assert not pulse.live._streams
+    assert not pulse.live._moved
+    assert not pulse.live._bearers
+    assert pulse.live._due.next_end() is None
+    assert all(stream.delivery.on_move is None for stream in streams)
+    await pulse.beat()
+    assert pulse.ledger.written == [["req_0"]]
+
+
+async def test_an_open_stream_is_not_looked_at_before_anything_can_be_due() -> None:
+    pulse = Pulse()
+    stream = pulse.open()
+    looks = 0
+
+    def unsent() -> int:
+        nonlocal looks
+        looks += 1
+        return 0
+
+    pulse.clients[stream].unsent = unsent  # type: ignore[method-assign]  # one that counts
+    for _ in range(300):
+        pulse.say(stream)
+        await pulse.beat(0.1)
+    assert looks <= 4
+
+
+async def test_a_stream_that_cannot_be_looked_at_costs_no_other_its_comment() -> None:
+    pulse = Pulse()
+    streams = [pulse.open(number) for number in range(3)]
+
+    def unsent() -> int:
+        raise RuntimeError("the connection is a plugin's")
+
+    pulse.clients[streams[0]].unsent = unsent  # type: ignore[method-assign]  # one that fails
+    for _ in range(2):
+        await pulse.beat(SILENCE)
+    assert [pulse.clients[stream].comments for stream in streams] == [0, 2, 2]
