@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway_core.types import Deadlines
 from gateway_core.upstream.connection import MOST_HEAD, Connection
+from gateway_core.upstream.deadlines import Sweep
 from gateway_core.upstream.head import Headers, begins
 from gateway_core.upstream.target import Origin
 
@@ -85,7 +86,7 @@ def connected() -> Iterator[tuple[Connection, Socketed]]:
     loop = asyncio.new_event_loop()
     end, other = socket.socketpair()
     try:
-        connection = Connection(Origin(secure=False, host="a", port=1), loop, lambda _: None)
+        connection = Connection(Origin(secure=False, host="a", port=1), loop, Sweep(), lambda _: None)
         transport = Socketed(end)
         connection.connection_made(transport)
         yield connection, transport
