@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, expect, sync_playwright
 
-from gateway_core.testing.server import ServedGateway, serving
+from gateway_core.testing.server import PATIENCE, ServedGateway, serving
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 CHROMIUM = "chromium"
 ARGUMENTS = [
@@ -88,6 +90,7 @@ class Console:
             f"{self.served.url}/v1/chat/completions",
             headers={"authorization": f"Bearer {key or self.application}"},
             json={"model": model, "messages": messages},
+            timeout=PATIENCE,
         )
         assert answer.status_code == 200, answer.text
         return str(answer.headers["x-request-id"])
@@ -179,7 +182,7 @@ def watched(console: Console) -> Iterator[Watched]:
 def context(browser: Browser, watched: Watched) -> Iterator[BrowserContext]:
     """A browser that has never been here."""
     made = browser.new_context(viewport={"width": 1200, "height": 800}, timezone_id="America/New_York", locale="en-GB")
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(PATIENCE * 1000)
     made.on("page", watched.watch)
     yield made
     made.close()
@@ -265,7 +268,7 @@ def window(request: pytest.FixtureRequest, browser: Browser, watched: Watched) -
     """A browser of one theme and width: its name, and a page of it."""
     theme, width = WINDOWS[request.param]
     made = browser.new_context(viewport={"width": width, "height": 780}, color_scheme=theme)
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(PATIENCE * 1000)
     made.on("page", watched.watch)
     yield request.param, made.new_page()
     made.close()
