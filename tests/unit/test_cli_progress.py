@@ -33,6 +33,7 @@ def test_on_a_terminal_it_shows_after_a_while_and_cleans_up(monkeypatch: pytest.
 
 
 def test_what_is_quick_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_QUIET_FOR", 3600.0)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with Progress("backing up"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway_core.errors import Conflict, StoreCorrupt, StoreError
+from gateway_core.store import committer as module
 from gateway_core.store.committer import MOST_AWAITED, Committer, Op
 
 NEVER_MS = 3_600_000.0
@@ -161,34 +162,35 @@ async def test_expected_rows_that_do_not_come_are_waited_for_one_window(
 async def test_those_whom_a_commit_has_let_go_share_the_next_however_long_it_took(
     books: ListBooks, made: Callable[..., Committer]
 ) -> None:
-    window = 0.3
-    committer = made(window * 1000)
+    committer = made(NEVER_MS)
     committer.expected = 3
     books.gate.clear()
     began = submitted(committer, "a")
-    await asyncio.sleep(window * 1.1)  # that is how long the commit takes
+    committer._began -= 1.1 * NEVER_MS / 1000  # that is how long the commit takes
     books.gate.set()
     await asyncio.gather(*began)
-    again = submitted(committer, "d")
+    submitted(committer, "d")
     await asyncio.sleep(0)
-    again += submitted(committer, "e", "f")
-    await asyncio.gather(*again)
+    submitted(committer, "e", "f")
+    await committer.drain()
     assert books.committed[-1] == ["d", "e", "f"]
 
 
-@pytest.mark.parametrize(("windows_later", "alone"), [(1.2, False), (2.5, True)])
+@pytest.mark.parametrize(("windows_later", "window_ms", "alone"), [(1.2, NEVER_MS, False), (2.5, SHORT_MS, True)])
 async def test_the_first_row_that_comes_back_waits_for_its_fellows_where_it_comes_soon(
-    books: ListBooks, made: Callable[..., Committer], windows_later: float, alone: bool
+    books: ListBooks, made: Callable[..., Committer], windows_later: float, window_ms: float, alone: bool
 ) -> None:
-    window = 0.3
-    committer = made(window * 1000)
+    committer = made(window_ms)
     committer.expected = 3
     await submitted(committer, "a")[0]
-    await asyncio.sleep(window * windows_later)
-    again = submitted(committer, "d")
+    for instant in ("_came", "_began", "_ended"):  # so long ago is what was
+        setattr(committer, instant, getattr(committer, instant) - windows_later * window_ms / 1000)
+    books.gate.clear()
+    submitted(committer, "d")
     await asyncio.sleep(0)
-    again += submitted(committer, "e", "f")
-    await asyncio.gather(*again)
+    submitted(committer, "e", "f")
+    books.gate.set()
+    await committer.drain()
     assert books.committed[1:] == ([["d"], ["e", "f"]] if alone else [["d", "e", "f"]])
 
 
@@ -200,8 +202,9 @@ async def test_a_deferred_row_goes_by_itself_after_a_while(books: ListBooks, mad
 
 
 async def test_a_deferred_row_stays_out_of_commits_until_it_is_due(
-    books: ListBooks, made: Callable[..., Committer]
+    books: ListBooks, made: Callable[..., Committer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "DEFERRED", NEVER_MS / 1000)
     committer = made(NEVER_MS)
     op = NameOp("open")
     committer.defer(op)
