@@ -1,12 +1,14 @@
 """The whole line in tests: a client, `spl serve`, the strict upstream; and what the ledger says afterwards."""
 
 import json
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -136,6 +138,16 @@ def line(
         key = key or gateway.key
         with httpx2.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE) as http:
             yield Line(gateway, upstream, http)
+
+
+def sent_call(url: str, bearer: str, body: Mapping[str, Any], *headers: str) -> socket.socket:
+    """The connection to a gateway that a call was just sent on: of one who leaves before its answer comes."""
+    data = json.dumps(body).encode()
+    head = ("POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {bearer}", *headers)
+    parts = urlsplit(url)
+    raw = socket.create_connection((str(parts.hostname), parts.port or 0), PATIENCE)
+    raw.sendall("\r\n".join([*head, f"Content-Length: {len(data)}", "", ""]).encode() + data)
+    return raw
 
 
 def events(text: str) -> list[Any]:

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway_core.testing.server import PATIENCE
+
 
 class ScriptedHandle:
     """The running upstream: its scripts and its log."""
@@ -36,10 +38,12 @@ class ScriptedHandle:
         """Every request so far: path, headers, body (None where it was refused), state, bytes sent, connection."""
         return [json.loads(line) for line in self._call("GET", "/log").splitlines()]
 
-    def wait_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = 5.0) -> list[dict[str, Any]]:
-        """The log once it fulfils the condition; fails the test after `seconds`."""
+    def wait_for(
+        self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = PATIENCE
+    ) -> list[dict[str, Any]]:
+        """The log once it has an entry and fulfils the condition; fails the test after `seconds`."""
         deadline = time.monotonic() + seconds
-        while not condition(log := self.log()):
+        while not ((log := self.log()) and condition(log)):
             if time.monotonic() > deadline:
                 pytest.fail(f"the upstream's log never came to fulfil the condition: {log}")
             time.sleep(0.01)
@@ -53,7 +57,7 @@ class ScriptedHandle:
     def _call(self, method: str, path: str, body: bytes = b"") -> bytes:
         url = f"http://127.0.0.1:{self.port}{path}"
         request = urllib.request.Request(url, data=body, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # our own, on loopback
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310  # our own, on loopback
             read: bytes = answer.read()
         return read
 
@@ -69,4 +73,4 @@ def module_running(module: str, key: str) -> Iterator[int]:
         assert port, f"{module} did not start"
         yield int(port)
         process.stdin.close()
-        process.wait(10)
+        process.wait(PATIENCE)

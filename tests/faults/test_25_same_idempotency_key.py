@@ -5,14 +5,16 @@ import json
 import signal
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from gateway_core.testing.line import sent_call
 from gateway_core.testing.openai_fixture import UpstreamHandle
-from gateway_core.testing.server import ServedGateway, serving
+from gateway_core.testing.server import PATIENCE, ServedGateway, serving
 
 CONFIG = """
 [server]
@@ -67,9 +69,11 @@ def call(client: httpx2.Client, key: str = "k", **fields: Any) -> httpx2.Respons
 
 
 def rows(home: Path) -> list[tuple[str, str, int]]:
-    """Id, outcome and charge of every settled call."""
+    """Id, outcome and charge of every settled call, in the order in which they were settled."""
     with sqlite3.connect(f"file:{home / 'store.sqlite3'}?mode=ro", uri=True) as db:
-        found: list[tuple[str, str, int]] = db.execute("SELECT id, outcome, charge FROM ledger ORDER BY id").fetchall()
+        found: list[tuple[str, str, int]] = db.execute(
+            "SELECT id, outcome, charge FROM ledger ORDER BY sequence"
+        ).fetchall()
     db.close()
     return found
 
@@ -209,13 +213,8 @@ def test_25_a_plain_call_that_its_client_left_is_made_again(
     client: httpx2.Client, served: ServedGateway, openai_upstream: UpstreamHandle
 ) -> None:
     openai_upstream.script("upstream-name", times=1, hang="before_head")
-    with pytest.raises(httpx2.ReadTimeout):
-        client.post(
-            "/v1/chat/completions",
-            json={"model": "priced", "messages": HELLO},
-            headers={"Idempotency-Key": "k"},
-            timeout=0.5,
-        )
+    with sent_call(served.url, served.key, {"model": "priced", "messages": HELLO}, "Idempotency-Key: k"):
+        openai_upstream.wait_for(bool)
     openai_upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
     assert call(client).status_code == 200
     assert [(outcome, charge > 0) for _, outcome, charge in rows(served.home)] == [("failed", False), ("ok", True)]
@@ -251,7 +250,7 @@ def test_25_an_answer_survives_a_kill_and_lies_encrypted(
         with httpx2.Client(base_url=served.url, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
             first = call(client, key="canary-of-a-key", stream=stream)
         served.process.send_signal(signal.SIGKILL)
-        served.process.wait(30)
+        served.process.wait(PATIENCE)
     lying = b"".join(path.read_bytes() for path in home.glob("store.sqlite3*"))
     for canary in (b"canary-of-an-answer", b"canary-of-a-key", b"canary-of"):
         assert canary not in lying
@@ -290,13 +289,20 @@ async def test_25_a_kill_in_the_middle_is_decided_by_the_ledger(
             if words:
                 await reading
             else:
-                await asyncio.to_thread(openai_upstream.wait_for, lambda log: len(log) == 1)
+                await asyncio.to_thread(openai_upstream.wait_for, lambda _: opened(home) == 1)
             served.process.kill()
             served.process.wait(30)
             await asyncio.gather(reading, return_exceptions=True)
     with serving(home, config=config, env=env) as served, httpx2.Client(headers=headers, timeout=30) as again:
         assert again.post(f"{served.base_url}/chat/completions", json=body).status_code == status
     assert [outcome for _, outcome, _ in rows(home)] == outcomes
+
+
+def opened(home: Path) -> int:
+    """Open calls that are on disk."""
+    with closing(sqlite3.connect(f"file:{home / 'store.sqlite3'}?mode=ro", uri=True)) as db:
+        count: int = db.execute("SELECT count(*) FROM open_calls").fetchone()[0]
+        return count
 
 
 async def _read_until(client: httpx2.AsyncClient, body: dict[str, Any], word: str) -> None:

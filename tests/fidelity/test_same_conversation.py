@@ -120,7 +120,7 @@ def test_M1_M3_T1_T6_T7_V1_O1_O2_O3_O13_U1_X1_X2_X5_X6_the_same_conversation(beh
     assert (turn["content"], turn["finish_reason"], turn["tool_calls"]) == (SECOND, "stop", [])
 
     # Nothing was refused, lost or moved on the way to the provider.
-    log = behind.log()
+    log = behind.upstream.wait_for(lambda log: all(entry["state"] != "open" for entry in log))
     assert [entry["state"] for entry in log] == ["answered"] * 3
     sent = json.dumps(log[-1]["body"], ensure_ascii=False)
     order = ["ASK-1", PNG, "RESULT-0", "RESULT-1", "RESULT-2", "SAID-1", "ASK-2"]

@@ -2,16 +2,19 @@
 
 import json
 import signal
-import socket
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 import httpx2
 import pytest
 
+from gateway_core.testing.line import sent_call
 from gateway_core.testing.openai_fixture import UpstreamHandle
-from gateway_core.testing.server import ServedGateway, serving
+from gateway_core.testing.openai_script import Script, events_of
+from gateway_core.testing.server import PATIENCE, ServedGateway, serving
 
 CONFIG = """
 [server]
@@ -182,7 +185,8 @@ def test_a_stream_without_a_report_is_counted_and_marked(
 
 
 def test_a_client_that_leaves_pays_for_what_it_got(client: httpx2.Client, openai_upstream: UpstreamHandle) -> None:
-    openai_upstream.script("upstream-name", words=2000, gap_ms=5)
+    script: dict[str, Any] = {"model": "upstream-name", "words": 1000, "gap_ms": 20}
+    openai_upstream.script(**script)
     got = ""
     body = {"model": "priced", "messages": HELLO, "stream": True}
     with client.stream("POST", "/v1/chat/completions", json=body) as answer:
@@ -190,19 +194,21 @@ def test_a_client_that_leaves_pays_for_what_it_got(client: httpx2.Client, openai
             got += text
             if "word20" in got:
                 break
-    openai_upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
+    (asked,) = openai_upstream.wait_for(lambda log: log[0]["state"] == "client_gone")
     kept = settled(client, answer.headers["x-request-id"])
     assert (kept["stream_state"], kept["outcome"]) == ("client_disconnect", "cut")
     received = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in events(got))
-    # Words of two tokens each; what left the gateway in the moment of the hang-up was delivered to the kernel.
-    assert len(received.split()) * 2 - 2 <= kept["tokens_output"] <= len(received.split()) * 2 + 40
+    # Words of two tokens each; what left the gateway until it heard of the hang-up was delivered to the kernel.
+    ends = accumulate(map(len, events_of(Script(**script), asked["body"])))
+    words_sent = bisect_right(list(ends), asked["sent"]) - 1  # the first event is the role
+    assert len(received.split()) * 2 - 2 <= kept["tokens_output"] <= words_sent * 2 < 2000
     assert kept["tokens_generated"] == kept["tokens_output"]
     assert kept["estimated"] is False or kept["tokens_input"] > 0
 
 
 def settled(client: httpx2.Client, request_id: str) -> dict[str, Any]:
     """The record of a call that ends by itself: polled, since nobody answers for it any more."""
-    give_up = time.monotonic() + 20  # its tokens are counted first, by a vocabulary that may have to be loaded
+    give_up = time.monotonic() + PATIENCE  # its tokens are counted first, by a vocabulary that may have to be loaded
     while time.monotonic() < give_up:
         if client.get(f"/v1/requests/{request_id}").status_code == 200:
             return record(client, request_id)
@@ -307,16 +313,8 @@ def test_a_plain_call_that_is_abandoned_frees_its_upstream(
     served: ServedGateway, client: httpx2.Client, openai_upstream: UpstreamHandle
 ) -> None:
     openai_upstream.script("upstream-name", hang="before_head")
-    body = json.dumps({"model": "priced", "messages": HELLO}).encode()
-    port = int(served.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port)) as raw:
-        raw.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: "
-            + client.headers["authorization"].encode()
-            + b"\r\nContent-Length: %d\r\n\r\n" % len(body)
-            + body
-        )
-        openai_upstream.wait_for(lambda log: bool(log))
+    with sent_call(served.url, served.key, {"model": "priced", "messages": HELLO}):
+        openai_upstream.wait_for(bool)
     openai_upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
 
 
