@@ -4,6 +4,7 @@ Nobody waits for a minute: between two runs of the gateway the saved windows are
 """
 
 import json
+import math
 import random
 import sqlite3
 import time
@@ -23,8 +24,8 @@ from gateway_core.testing.server import ServedGateway, serving
 PROFILE = ["--config", str(shipped_folder() / "synaptiq.toml")]
 QUESTION: list[Any] = [{"role": "user", "content": "Explain quantum entanglement"}]
 RPM = 60
-LEFT = 3
-"""Seconds of the minute that are left after ageing: more than a start takes."""
+STARTS = 4
+"""What is left of the minute after ageing: a few times as long as a start takes on this machine."""
 
 
 def age(home: Path, seconds: float) -> None:
@@ -40,33 +41,37 @@ def age(home: Path, seconds: float) -> None:
 
 
 @pytest.fixture
-def full_minute(tmp_path: Path) -> Iterator[ServedGateway]:
-    """A gateway whose team has used all of its minute, nearly a minute ago."""
+def full_minute(tmp_path: Path) -> Iterator[tuple[ServedGateway, int]]:
+    """A gateway whose team has used all of its minute, nearly a minute ago; seconds that are at most left of it."""
     home = tmp_path / "home"
+    started = time.monotonic()
     with serving(home, arguments=PROFILE) as gateway:
+        left = 1 + STARTS * (time.monotonic() - started)
         with OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0) as client:
             began = time.monotonic()
             for _ in range(RPM):
                 client.chat.completions.create(model="synaptiq-2", messages=QUESTION, max_tokens=50)
         assert gateway.stop() == 0
-    age(home, 60 - LEFT - (time.monotonic() - began))
+    age(home, 60 - left - (time.monotonic() - began))
     with serving(home, arguments=PROFILE) as gateway:
-        yield gateway
+        yield gateway, math.ceil(left)
 
 
-def test_the_sdks_own_retries_wait_as_long_as_they_are_told(full_minute: ServedGateway) -> None:
-    with OpenAI(base_url=full_minute.base_url, api_key=full_minute.key) as client:
+def test_the_sdks_own_retries_wait_as_long_as_they_are_told(full_minute: tuple[ServedGateway, int]) -> None:
+    gateway, left = full_minute
+    with OpenAI(base_url=gateway.base_url, api_key=gateway.key) as client:
         with pytest.raises(openai.RateLimitError) as caught:
             client.with_options(max_retries=0).chat.completions.create(model="synaptiq-2", messages=QUESTION)
-        assert 1 <= int(caught.value.response.headers["retry-after"]) <= LEFT
+        assert 1 <= int(caught.value.response.headers["retry-after"]) <= left
         raw = client.chat.completions.with_raw_response.create(model="synaptiq-2", messages=QUESTION)
     assert raw.retries_taken == 1
     assert raw.parse().choices[0].message.content
 
 
-def test_the_published_retry_loop_succeeds(full_minute: ServedGateway) -> None:
+def test_the_published_retry_loop_succeeds(full_minute: tuple[ServedGateway, int]) -> None:
     """As the page has it, with today's name of the error; and without the SDK's own retries before it."""
-    client = OpenAI(api_key=full_minute.key, base_url=full_minute.base_url, max_retries=0)
+    gateway, _ = full_minute
+    client = OpenAI(api_key=gateway.key, base_url=gateway.base_url, max_retries=0)
     met = []
 
     def make_request_with_retry(max_retries: int = 5) -> ChatCompletion:
@@ -83,7 +88,7 @@ def test_the_published_retry_loop_succeeds(full_minute: ServedGateway) -> None:
 
     with client:
         assert make_request_with_retry().choices[0].message.content
-    assert 1 <= len(met) <= 2
+    assert met
     assert met[0].body == {
         "message": f"Rate limit exceeded: {RPM} requests per minute. Please try again later.",
         "type": "rate_limit_error",

@@ -9,21 +9,21 @@ from gateway_core.testing.http2_front import asked_by
 from gateway_core.testing.line import Line, events, line
 from gateway_core.testing.openai_fixture import UpstreamHandle
 
-DEADLINES = """
-connect_timeout = 0.3
-first_byte_timeout = 0.4
-idle_timeout = 0.4
-total_timeout = 1.2
-"""
-ELSEWHERE = """
+MODELS = """
 [providers.elsewhere]
 plugin = "provider-openai"
 base_url = "http://127.0.0.1:{port}/v1"
-
-[models.elsewhere]
-routes = [{{ provider = "elsewhere", model = "elsewhere" }}]
+connect_timeout = 0.3
+"""
+#: Each has the one deadline that it is to meet, and no other that a busy machine might miss.
+HASTY = """
+[models.{name}]
+routes = [{{ provider = "{provider}", model = "priced" }}]
 price = {{ input = "1.00", output = "10.00" }}
 max_output_tokens = 1000
+overhead_tokens = 0
+tokenizer = "o200k_base"
+{deadline}
 """
 
 
@@ -50,10 +50,17 @@ def hasty(
     silent: socket.socket,
 ) -> Iterator[Line]:
     folder = tmp_path_factory.mktemp("hasty")
-    more = ELSEWHERE.format(port=silent.getsockname()[1])
+    more = MODELS.format(port=silent.getsockname()[1])
+    for name, provider, deadline in (
+        ("elsewhere", "elsewhere", ""),
+        ("mute", "strict", "first_byte_timeout = 0.4"),
+        ("gaps", "strict", "idle_timeout = 0.4"),
+        ("drips", "strict", "total_timeout = 1.2"),
+    ):
+        more += HASTY.format(name=name, provider=provider, deadline=deadline)
     with (
         asked_by(request.param, openai_upstream_process, folder) as (upstream, how),
-        line(folder / "home", upstream, upstream_settings=DEADLINES, more=more, **how) as made,
+        line(folder / "home", upstream, more=more, **how) as made,
     ):
         yield made
 
@@ -76,7 +83,7 @@ def test_10_a_provider_that_says_nothing_is_left_and_the_hold_given_back(
     hasty: Line, capped: str, hang: str, stream: bool
 ) -> None:
     hasty.upstream.script("priced", hang=hang)
-    answer = hasty.call(capped, stream=stream, max_tokens=1000)
+    answer = hasty.call(capped, model="mute", stream=stream, max_tokens=1000)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "provider_error")
     row = hasty.row(answer.headers["x-request-id"])
     assert (row["charge"], row["outcome"]) == (0, "failed")
@@ -93,7 +100,7 @@ def test_10_a_provider_that_does_not_accept_is_left(hasty: Line, capped: str) ->
 
 def test_10_a_gap_between_events_ends_the_stream_with_an_error(hasty: Line, capped: str) -> None:
     hasty.upstream.script("priced", words=50, gap_ms=60_000)
-    answer = hasty.call(capped, stream=True, max_tokens=1000)
+    answer = hasty.call(capped, model="gaps", stream=True, max_tokens=1000)
     assert events(answer.text)[-1]["error"]["code"] == "provider_error"
     assert hasty.row(answer.headers["x-request-id"])["stream_state"] == "provider_error"
     hasty.upstream.wait_for(lambda log: bool(log) and log[0]["state"] == "client_gone")
@@ -103,7 +110,7 @@ def test_10_a_gap_between_events_ends_the_stream_with_an_error(hasty: Line, capp
 @pytest.mark.parametrize("stream", [False, True])
 def test_10_a_provider_that_drips_is_ended_by_the_total(hasty: Line, capped: str, stream: bool) -> None:
     hasty.upstream.script("priced", words=500, split=1, gap_ms=30)
-    answer = hasty.call(capped, stream=stream, max_tokens=1000)
+    answer = hasty.call(capped, model="drips", stream=stream, max_tokens=1000)
     error = events(answer.text)[-1] if stream and answer.status_code == 200 else answer.json()
     assert error["error"]["code"] == "provider_error"
     row = hasty.row(answer.headers["x-request-id"])

@@ -17,7 +17,7 @@ from gateway_core.config import ServerConfig
 from gateway_core.edge import server
 from gateway_core.errors import ConfigError
 from gateway_core.home import Home
-from gateway_core.testing.server import SPL, ServedGateway, serving
+from gateway_core.testing.server import PATIENCE, SPL, ServedGateway, serving
 
 QUICK = """
 include = ["shipped:self-host.toml"]
@@ -205,7 +205,9 @@ def test_more_than_one_worker_is_refused() -> None:
 
 def test_30_a_drain_ends_what_runs_and_refuses_what_comes(tmp_path: Path) -> None:
     """SIGTERM: not ready, a call that is under way ends, new ones get 503 with Retry-After, and the exit is clean."""
-    with serving(tmp_path / "home", config=QUICK) as served:
+    # The body that follows late must not be late for the server.
+    config = QUICK.replace("request_timeout = 1.5", f"request_timeout = {PATIENCE}")
+    with serving(tmp_path / "home", config=config) as served:
         headers = {"authorization": f"Bearer {served.key}"}
         with connect(served) as connection:
             body = json.dumps({"model": "demo", "messages": [{"role": "user", "content": "hi"}]}).encode()
@@ -224,7 +226,7 @@ def test_30_a_drain_ends_what_runs_and_refuses_what_comes(tmp_path: Path) -> Non
             assert refused.json()["error"]["code"] == "internal_error"
             connection.sendall(body[10:])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
-        assert served.process.wait(30) == 0
+        assert served.process.wait(PATIENCE) == 0
         assert not (served.home / "server.json").exists()
         assert Home(served.home).running() is None
 
