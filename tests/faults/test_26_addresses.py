@@ -150,8 +150,8 @@ async def test_a_redirect_is_not_followed_and_takes_no_bearer_along(server: KeyS
     assert {path for _, path, _ in server.asked} == {"/push"}
 
 
-async def test_an_answer_is_bounded_in_size_and_time(server: KeyServer) -> None:
-    guarded = GuardedOutside(allow_private=True, seconds=0.2)
+async def test_an_answer_is_bounded_in_size_and_time(server: KeyServer, refusing_port: int) -> None:
+    guarded, hasty = GuardedOutside(allow_private=True), GuardedOutside(allow_private=True, seconds=0.2)
     server.body = b"x" * 65_537
     with pytest.raises(OutsideError, match="more than 65536 bytes"):
         await guarded.ask("GET", server.url, {})
@@ -161,10 +161,11 @@ async def test_an_answer_is_bounded_in_size_and_time(server: KeyServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(OutsideError, match=r"did not answer within 0\.2 s"):
-            await guarded.ask("GET", url, {})
+            await hasty.ask("GET", url, {})
     with pytest.raises(OutsideError, match="could not be asked"):
-        await guarded.ask("GET", url, {})
+        await guarded.ask("GET", f"http://127.0.0.1:{refusing_port}", {})
     await guarded.close()
+    await hasty.close()
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "file:///etc/passwd", "https://", "https://u:p@x", "https://x/\n", "x"])

@@ -13,6 +13,8 @@ from gateway_core.money import parse_usd
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.server import ServedGateway, serving
 
+pytestmark = pytest.mark.usefixtures("within_a_day")
+
 CONFIG = """
 [limits]
 loss_usd_per_day = "0.05"
@@ -59,7 +61,7 @@ def cancel_after(client: httpx2.Client, word: str) -> httpx2.Response:
 
 def losses(home: Path) -> list[int]:
     with sqlite3.connect(f"file:{home / 'store.sqlite3'}?mode=ro", uri=True) as db:
-        found = [row[0] for row in db.execute("SELECT loss FROM ledger ORDER BY id")]
+        found = [row[0] for row in db.execute("SELECT loss FROM ledger ORDER BY sequence")]
     db.close()
     return found
 
@@ -81,7 +83,7 @@ def test_38_a_client_that_always_cancels_before_usage(
     with httpx2.Client(base_url=served.url, headers=headers, timeout=30) as client:
         answer = cancel_after(client, "word0")
         while answer.status_code == 200 and len(openai_upstream.log()) < MOST_CALLS:
-            openai_upstream.wait_for(lambda log: len(losses(served.home)) == len(log), 30)
+            openai_upstream.wait_for(lambda log: len(losses(served.home)) == len(log))
             answer = cancel_after(client, "word0")
         check_refusal(answer)
         lost = losses(served.home)

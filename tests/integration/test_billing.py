@@ -16,6 +16,8 @@ import pytest
 
 from gateway_core.testing.server import SPL, ServedGateway, serving
 
+pytestmark = pytest.mark.usefixtures("within_a_day")
+
 CONFIG = """
 include = ["shipped:self-host.toml"]
 [bearers]

@@ -13,6 +13,8 @@ import pytest
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.server import ServedGateway, serving
 
+pytestmark = pytest.mark.usefixtures("within_a_day")
+
 CALLS, FIT = 1000, 100
 WORDS = 20
 CAP = "0.02"

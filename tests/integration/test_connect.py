@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from gateway_core.testing.server import PATIENCE
 from gateway_core.upstream.connect import Address, _race, connected_socket, interleaved
 
 
@@ -18,12 +19,6 @@ def listening() -> Iterator[socket.socket]:
 
 def address(port: int) -> Address:
     return socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -66,8 +61,10 @@ async def test_a_name_that_does_not_exist() -> None:
         await connected_socket("does-not-exist.invalid", 80)
 
 
-async def test_an_address_that_refuses_is_followed_by_the_next_at_once(listening: socket.socket) -> None:
-    end = await _race([address(closed_port()), address(listening.getsockname()[1])])
+async def test_an_address_that_refuses_is_followed_by_the_next_at_once(
+    listening: socket.socket, refusing_port: int
+) -> None:
+    end = await _race([address(refusing_port), address(listening.getsockname()[1])])
     assert end.getpeername() == listening.getsockname()
     end.close()
 
@@ -75,14 +72,14 @@ async def test_an_address_that_refuses_is_followed_by_the_next_at_once(listening
 async def test_an_address_that_is_silent_does_not_keep_the_next_from_being_tried(
     listening: socket.socket, silent_port: int
 ) -> None:
-    end = await asyncio.wait_for(_race([address(silent_port), address(listening.getsockname()[1])]), 5)
+    end = await asyncio.wait_for(_race([address(silent_port), address(listening.getsockname()[1])]), PATIENCE)
     assert end.getpeername() == listening.getsockname()
     end.close()
 
 
-async def test_where_all_refuse_the_first_refusal_is_told() -> None:
+async def test_where_all_refuse_the_first_refusal_is_told(refusing_port: int) -> None:
     with pytest.raises(ConnectionRefusedError):
-        await _race([address(closed_port()), address(closed_port())])
+        await _race([address(refusing_port)] * 2)
 
 
 async def test_a_race_that_is_cancelled_leaves_no_socket_open(silent_port: int) -> None:

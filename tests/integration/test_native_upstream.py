@@ -12,6 +12,7 @@ import pytest
 from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
 from gateway_core.ports import UpstreamRequest
+from gateway_core.testing.server import PATIENCE
 from gateway_core.types import Deadlines
 from gateway_core.upstream.connection import MOST_HELD
 from gateway_core.upstream.native import NativeResponse, NativeUpstream
@@ -151,7 +152,7 @@ async def test_an_answer_that_comes_byte_by_byte_is_the_same(
 async def test_what_no_server_may_say_is_a_fault_and_held_to_a_bound(upstream: NativeUpstream, answer: bytes) -> None:
     async with serving(always(answer)) as peer:
         assert "did not speak HTTP" in await fault(upstream, post(peer, first_byte=10, idle=10))
-        await asyncio.wait_for(peer.ended.acquire(), 5)
+        await asyncio.wait_for(peer.ended.acquire(), PATIENCE)
 
 
 async def test_a_server_that_speaks_first_is_not_asked(upstream: NativeUpstream) -> None:
@@ -209,7 +210,7 @@ async def test_a_peer_that_closes_its_half_has_answered(upstream: NativeUpstream
     async with serving(half) as peer:
         for _ in range(2):
             assert await ask(upstream, post(peer)) == b"ab"
-            await asyncio.wait_for(peer.ended.acquire(), 5)
+            await asyncio.wait_for(peer.ended.acquire(), PATIENCE)
         assert peer.connections == 2
 
 
@@ -254,7 +255,7 @@ async def test_what_a_server_sends_unasked_ends_the_idle_connection(upstream: Na
 
     async with serving(speak) as peer:
         assert await ask(upstream, post(peer)) == b"ab"
-        await asyncio.wait_for(peer.ended.acquire(), 5)
+        await asyncio.wait_for(peer.ended.acquire(), PATIENCE)
         assert await ask(upstream, post(peer)) == b"ab"
         assert peer.connections == 2
 
@@ -275,14 +276,16 @@ async def test_an_end_that_the_loop_has_not_heard_of_yet_is_noticed_before_the_r
                 connection.sendall(OK + b"content-length: 2\r\n\r\nab")
             closed.set()
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     peer = Peer()
     peer.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     response = await upstream.send(post(peer))
     assert await response.read() == b"ab"
     await response.close()
-    assert closed.wait(5)  # blocks the loop, on purpose
+    assert closed.wait(PATIENCE)  # blocks the loop, on purpose
+    (connection,) = upstream._pool._all
+    assert connection._poll.poll(PATIENCE * 1000), "the kernel never heard of the end"
     assert await ask(upstream, post(peer)) == b"ab"
     await asyncio.to_thread(thread.join)
     listener.close()
@@ -341,7 +344,7 @@ async def test_idle_connections_are_closed_by_a_look_at_all_of_them(upstream: Na
         assert not connection._transport.is_closing()  # type: ignore[union-attr]  # it is connected
         connection._expect_by(0.0)
         pool._sweep._look(asyncio.get_running_loop())
-        await asyncio.wait_for(peer.ended.acquire(), 5)
+        await asyncio.wait_for(peer.ended.acquire(), PATIENCE)
         assert not pool._all
         assert not pool._idle
         pool._sweep._look(asyncio.get_running_loop())
@@ -423,10 +426,9 @@ async def test_an_idle_connection_makes_room_for_one_to_another_host(narrow: Nat
         assert (one.connections, other.connections) == (2, 1)
 
 
-async def test_no_place_is_lost_where_nobody_listens(narrow: NativeUpstream) -> None:
+async def test_no_place_is_lost_where_nobody_listens(narrow: NativeUpstream, refusing_port: int) -> None:
     peer = Peer()
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        peer.url = f"http://127.0.0.1:{gone.getsockname()[1]}/"
+    peer.url = f"http://127.0.0.1:{refusing_port}/"
     for _ in range(3):
         assert "could not be connected to (ConnectionRefusedError)" in await fault(narrow, post(peer, connect=5))
 
@@ -438,7 +440,7 @@ async def test_a_closed_upstream_has_cut_everything_and_asks_nobody(narrow: Nati
         with pytest.raises(Unavailable, match="hung up"):
             await response.read()
         await response.close()
-        await asyncio.wait_for(peer.ended.acquire(), 5)
+        await asyncio.wait_for(peer.ended.acquire(), PATIENCE)
         assert "the gateway stops" in await fault(narrow, post(peer))
 
 

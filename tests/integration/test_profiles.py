@@ -15,6 +15,8 @@ from gateway_core.config_file import shipped_folder
 from gateway_core.testing.profiles import MESSAGES, Curled, Vendors, curl, environment, managed, mint, subscriber
 from gateway_core.testing.server import ServedGateway, serving
 
+pytestmark = pytest.mark.usefixtures("within_a_day")
+
 PUBLISHED = {
     "claude-haiku-4-5": ("1.30", "6.50", "1.3", "6.5", ["paid", "self-host"]),
     "claude-sonnet-4-6": ("3.90", "19.50", "3.9", "19.5", ["paid", "self-host"]),

@@ -10,6 +10,8 @@ import pytest
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.server import ServedGateway, serving
 
+pytestmark = pytest.mark.usefixtures("within_a_day")
+
 PUBLISHED = {
     "claude-haiku-4-5": ("1.3", "6.5", "1.30", "6.50"),
     "claude-sonnet-4-6": ("3.9", "19.5", "3.90", "19.50"),

@@ -10,6 +10,7 @@ from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
 from gateway_core.ports import Upstream, UpstreamRequest, UpstreamResponse, WholeAnswer
 from gateway_core.testing.openai_fixture import UpstreamHandle
+from gateway_core.testing.server import PATIENCE
 from gateway_core.types import Deadlines
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 from gateway_core.upstream.native import NativeUpstream
@@ -62,6 +63,7 @@ def post(url: str, **deadlines: float) -> UpstreamRequest:
 
 def says(answer: bytes, then: Handler | None = None) -> Handler:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)  # to close with something unread would be a reset
         writer.write(answer)
         await writer.drain()
         if then is not None:
@@ -125,12 +127,8 @@ async def test_what_is_sent(upstream: Upstream, serve: Serve) -> None:
 # ---------------------------------------------------------------- deadlines
 
 
-async def test_nobody_listens(upstream: Upstream) -> None:
-    dead = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = dead.sockets[0].getsockname()[1]
-    dead.close()
-    await dead.wait_closed()
-    assert "could not be connected" in await fault(upstream, post(f"http://127.0.0.1:{port}/"))
+async def test_nobody_listens(upstream: Upstream, refusing_port: int) -> None:
+    assert "could not be connected" in await fault(upstream, post(f"http://127.0.0.1:{refusing_port}/"))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +152,7 @@ async def test_a_provider_that_is_silent(
         hung_up.set()
 
     assert complaint in await fault(upstream, post(await serve(says(answer, wait)), **deadlines))
-    await asyncio.wait_for(hung_up.wait(), 1)
+    await asyncio.wait_for(hung_up.wait(), PATIENCE)
 
 
 async def test_a_provider_that_drips_is_ended_by_the_total(upstream: Upstream, serve: Serve) -> None:
@@ -177,11 +175,11 @@ async def test_a_cancelled_call_is_a_cancelled_call_and_cuts_the_connection(upst
         hung_up.set()
 
     task = asyncio.create_task(ask(upstream, post(await serve(handler))))
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), PATIENCE)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(hung_up.wait(), 1)
+    await asyncio.wait_for(hung_up.wait(), PATIENCE)
 
 
 # ---------------------------------------------------------------- caps and nonsense
@@ -240,7 +238,6 @@ async def test_an_answer_is_asked_for_whole(
 
 async def test_an_answer_that_comes_in_pieces_is_waited_for(upstream: Upstream, serve: Serve) -> None:
     async def rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(2)
         await asyncio.sleep(0.01)
         writer.write(b"cd")
 
@@ -340,9 +337,7 @@ async def test_a_finished_stream_gives_its_connection_back(upstream: Upstream, o
     assert len({entry["connection"] for entry in openai_upstream.log()}) == 1
 
 
-async def test_an_answer_that_is_left_unread_is_cut_within_a_second(
-    upstream: Upstream, openai_upstream: UpstreamHandle
-) -> None:
+async def test_an_answer_that_is_left_unread_is_cut(upstream: Upstream, openai_upstream: UpstreamHandle) -> None:
     openai_upstream.script("m", words=1000, gap_ms=20)
     response = await upstream.send(chat(openai_upstream))
     async for _ in response.events():
@@ -351,7 +346,7 @@ async def test_an_answer_that_is_left_unread_is_cut_within_a_second(
     (entry,) = await asyncio.to_thread(
         openai_upstream.wait_for, lambda log: bool(log) and log[0]["state"] == "client_gone"
     )
-    assert entry["sent"] < 10_000
+    assert entry["sent"] < 100_000, "half of it came before the provider was let go"
 
 
 async def test_a_connection_that_the_provider_closed_is_not_used_again(upstream: Upstream, serve: Serve) -> None:

@@ -36,6 +36,7 @@ async def test_a_proxy_is_asked_for_every_provider_and_gets_no_key_by_tls() -> N
         if head.startswith(b"CONNECT"):
             writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
         else:
+            await reader.readexactly(2)  # what is left unread would be a reset
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
         writer.close()
 

@@ -12,6 +12,7 @@ from gateway_core.config import UpstreamConfig
 from gateway_core.errors import Unavailable
 from gateway_core.ports import Upstream, UpstreamRequest
 from gateway_core.testing.authority import Authority
+from gateway_core.testing.server import PATIENCE
 from gateway_core.types import Deadlines
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 from gateway_core.upstream.native import NativeUpstream
@@ -174,7 +175,7 @@ async def test_a_handshake_that_never_ends_is_held_to_the_deadline(upstream: Ups
         request = UpstreamRequest(url=url, headers={}, body=b"{}", deadlines=Deadlines(connect=0.2))
         with pytest.raises(Unavailable, match="could not be connected to in time"):
             await upstream.send(request)
-        await asyncio.wait_for(hung_up.wait(), 5)
+        await asyncio.wait_for(hung_up.wait(), PATIENCE)
 
 
 def test_the_system_says_whom_to_trust(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,8 +121,8 @@ async def test_a_stream_without_its_end_and_one_with_an_error_are_cut_short() ->
         [e async for e in api(App((402, b'{"error":{"message":"nope","code":"x"}}'))).events("/c", {})]
 
 
-async def test_an_address_where_nothing_listens(unused_tcp_port: int) -> None:
-    http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{unused_tcp_port}", trust_env=False)
+async def test_an_address_where_nothing_listens(refusing_port: int) -> None:
+    http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{refusing_port}", trust_env=False)
     async with http:
         with pytest.raises(Failure, match="no gateway answers at http://127") as caught:
             await Api(http).get("/a")
