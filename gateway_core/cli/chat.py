@@ -66,16 +66,18 @@ async def _plain(api: "Api", body: dict[str, Any]) -> None:
 
 async def _streamed(api: "Api", body: dict[str, Any]) -> None:
     body = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    usage = None
+    usage, begun = None, False
     try:
         async for event in api.events(PATH, body):
+            begun = True
             usage = event.get("usage") or usage
             for choice in event.get("choices", ()):
                 delta = choice.get("delta", {})
                 _write(delta.get("content") or delta.get("refusal") or "")
     finally:
-        sys.stdout.write("\n")
-        sys.stdout.flush()
+        if begun:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
     _cost(usage)
 
 

@@ -118,8 +118,9 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _message(error: Mapping[str, Any], request_id: str | None) -> str:
     request_id = error.get("request_id") or request_id
     param = f"{error['param']}: " if error.get("param") and error["param"] not in error["message"] else ""
+    more = " `spl models` lists what can be called." if error.get("code") == "model_not_found" else ""
     reference = ", ".join(filter(None, [error.get("code"), request_id]))
-    return f"{param}{error['message']}" + (f" [{reference}]" if reference else "")
+    return f"{param}{error['message']}{more}" + (f" [{reference}]" if reference else "")
 
 
 class _transport_errors:  # noqa: N801  # reads as the statement it is used in

@@ -23,29 +23,31 @@ def config() -> None:
 @config_option
 @click.pass_obj
 def check(target: Target, file: Path | None) -> None:
-    """Check FILE (default: the home's config.toml, else the self-hoster's) as a start would, and say all that is wrong.
-
-    Nothing is started and the home is not touched.
+    """Check FILE (default: the home's config.toml, else the self-hoster's) as a start would, and say what is wrong: all
+    unknown keys and types, else all values, else what a plugin refuses. Nothing is started and the home is not touched.
 
     \b
     Example:
       spl config check conf/syncropic.toml
     """
     from gateway_core.cli.locate import assemble
-    from gateway_core.errors import ConfigProblems
+    from gateway_core.errors import ConfigError, ConfigProblems
     from gateway_core.home import Home
 
     target.config = file or target.config
     try:
         gateway = assemble(target, Home(target.home))
-    except ConfigProblems as error:
-        *others, last = error.problems
+    except ConfigError as error:
+        *others, last = error.problems if isinstance(error, ConfigProblems) else (error,)
         for problem in others:
             click.echo(f"spl: {problem}", err=True)
         raise Failure(str(last), FAILED) from None
-    services = gateway.services
+    services, configured = gateway.services, gateway.loaded.config
+    off = [name for name in configured.providers if name not in services.providers]
+    missing = f"; off, without a key here: {', '.join(off)}" if off else ""
     click.echo(
-        f"{gateway.loaded.sources.file}: good: {len(services.models)} models, {len(services.providers)} providers"
+        f"{gateway.loaded.sources.file}: good: serves {len(services.models)} of {len(configured.models)} models, by "
+        f"{len(services.providers)} of {len(configured.providers)} providers{missing}"
     )
 
 

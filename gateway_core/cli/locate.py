@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import httpx2
 
 from gateway_core.cli.failure import UNAVAILABLE, Failure
+from gateway_core.cli.output import on_terminal
 from gateway_core.cli.target import Target
 from gateway_core.errors import StoreLocked
 from gateway_core.home import Home, RunningServer
@@ -36,6 +39,7 @@ async def locate(target: Target, *, patience: float, server_for: str | None = No
     Where another process has the home and nothing answers, waits up to `patience` seconds for either.
     """
     home = Home(target.home)
+    new = not home.path.exists()  # a person may have mistyped it
     async with AsyncExitStack() as held:
         deadline = time.monotonic() + patience
         while True:
@@ -54,6 +58,8 @@ async def locate(target: Target, *, patience: float, server_for: str | None = No
         home.server_file.unlink(missing_ok=True)
         if server_for is not None:
             raise Failure(f"{server_for} needs a running server: start one with `spl serve`", UNAVAILABLE)
+        if new and on_terminal(sys.stderr):
+            click.echo(f"{home.path} was not there: a new instance begins in it", err=True)
         yield await held.enter_async_context(_assembled(target, home))
 
 

@@ -75,14 +75,14 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "auto_envvar_prefix": None},
     epilog="""\b
 First steps:
-  spl serve                          starts a gateway, and prints a key and a call to try
-  spl chat demo "Hello"              calls a model
+  spl serve                  starts a gateway, prints a key and a call to try
+  spl chat demo "Hello"      calls a model
   spl thread records th_audit_api_usage
-                                     shows what each call cost
+                             shows what each call cost
 
-\b
-Exit codes: 0 done · 1 refused, failed or something differs · 2 wrong usage · 3 the home, the configuration
-or the server cannot be used · 4 what was printed is incomplete · 130 interrupted.
+Exit codes: 0 done · 1 refused, failed or something differs · 2 wrong usage · 3 the home, the configuration or the
+server cannot be used · 4 what was printed is incomplete · 130 interrupted.
+
 SPL_DEBUG=1 prints where an unexpected error came from; NO_COLOR=1 turns colours off.""",
 )
 @click.option(
@@ -105,7 +105,9 @@ def _line(error: BaseException) -> tuple[str, int]:
         return error.message, error.code
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "spl"
-        return f"{error.format_message()} See '{command} --help'.", USAGE
+        message = error.format_message().rstrip()
+        end = "" if message.endswith((".", "?", "!", "?)")) else "."
+        return f"{message}{end} See '{command} --help'.", USAGE
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):

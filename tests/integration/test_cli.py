@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from gateway_core.config_file import shipped_folder
 from gateway_core.home import Home
 from gateway_core.testing.server import SPL, ServedGateway, serving
 
@@ -187,6 +188,20 @@ def test_tables_are_for_terminals(home: Path) -> None:
     assert "agrees\n" in on_terminal("reconcile", home=home)
     called = on_terminal("chat", "demo", "Hello", home=home)
     assert re.search(r"\d+ tokens in, \d+ out, 0\.\d+ ¢", called)
+    assert "begins" not in shown
+
+
+def test_a_home_that_was_not_there_is_named_to_whoever_may_have_mistyped_it(tmp_path: Path) -> None:
+    place = tmp_path / "hoem"
+    assert on_terminal("models", home=place).startswith(f"{place} was not there: a new instance begins in it\n")
+    assert "begins" not in on_terminal("models", home=place)
+    assert good("models", home=tmp_path / "unseen")
+
+
+def test_a_call_that_is_refused_prints_nothing_else_and_says_what_can_be_called(home: Path) -> None:
+    done = spl("chat", "gpt-9", "Hello", home=home)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "may not use it. `spl models` lists what can be called. [model_not_found, req_" in done.stderr
 
 
 # ---------------------------------------------------------------- serving
@@ -246,6 +261,15 @@ def test_a_configuration_is_checked_whole_without_touching_the_home(tmp_path: Pa
     assert len(done.stderr.splitlines()) == 2
     assert "server.prot" in done.stderr
     assert "user_key" in done.stderr
+    config.write_text('include = ["shipped:self-host.toml"]\n[server]\nprot = 1\n')
+    fails(1, r'.*server\.prot: unknown key; did you mean "port"\?', "config", "check", str(config), home=home)
+    syncropic = spl(
+        "config", "check", str(shipped_folder() / "syncropic.toml"), home=home, env={"OPENAI_API_KEY": "sk-x"}
+    )
+    assert re.search(
+        r"good: serves [1-9]\d* of \d+ models, by 1 of 3 providers; off, without a key here: anthropic, gemini$",
+        syncropic.stdout.strip(),
+    )
     assert good("config", "show", "-o", "json", home=home)["server"]["port"] == 8700
 
 

@@ -98,8 +98,10 @@ print(*(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)
     [
         (["chat"], 2, r"spl: Missing argument 'MODEL'\. See 'spl chat --help'\."),
         (["chatt", "a"], 2, r"spl: No such command 'chatt'\..*chat.*See 'spl --help'\."),
-        (["chat", "m", "t", "--url", "ftp://x"], 2, r".*give a whole address.*"),
-        (["thread", "records", "t", "--month", "2026-13"], 2, r".*not a month such as 2026-11.*"),
+        (["chat", "m", "t", "--url", "ftp://x"], 2, r".*give a whole address.*\. See 'spl chat --help'\."),
+        (["thread", "records", "t", "--month", "2026-13"], 2, r".*not a month such as 2026-11\. See 'spl .*"),
+        (["completion"], 2, r".*bash, zsh, fish\. See 'spl completion --help'\."),
+        (["config", "check", "none.toml"], 1, r"spl: .*there is no file none\.toml"),
         (["thread", "records", "t", "--month", "2026-11", "--since", "1d"], 2, r".*either --month or.*"),
         (["thread", "records", "t", "--follow", "-o", "json"], 2, r".*use -o jsonl.*"),
         (["chat", "m", "t", "--url", "http://127.0.0.1:9"], 3, r"spl: no gateway answers at http://127.0.0.1:9: .*"),
@@ -135,6 +137,16 @@ def test_whatever_is_raised_ends_in_a_line_and_a_code(
     monkeypatch.setattr(root.spl, "get_command", lambda _ctx, _name: fails)
     assert root.run(["fails"]) == code
     assert capsys.readouterr().err.strip() == line
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_its_help_fits_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_plugins: None
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert root.run(["--help"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert max(map(len, shown)) <= min(columns, 110)
 
 
 def test_spl_alone_prints_its_help(capsys: pytest.CaptureFixture[str], no_plugins: None) -> None:
