@@ -1,7 +1,7 @@
 """The latest refusals, for operators: kept in memory, apart by code, so that a flood of one kind hides no other."""
 
 from collections import deque
-from itertools import chain
+from itertools import chain, count
 
 import msgspec
 
@@ -26,7 +26,9 @@ class RecentErrors:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: dict[str, deque[RecentError]] = {}
+        self._numbers = count()
+        #: By code, each with its number: a flood has many within a millisecond, and a clock may be set back.
+        self._kept: dict[str, deque[tuple[int, RecentError]]] = {}
         #: Code → how many.
         self.counts: dict[str, int] = {}
 
@@ -36,10 +38,10 @@ class RecentErrors:
         kept = self._kept.get(code)
         if kept is None:
             kept = self._kept[code] = deque(maxlen=KEPT)
-        kept.append(error)
+        kept.append((next(self._numbers), error))
         self.counts[code] = self.counts.get(code, 0) + 1
 
     def latest(self, code: str | None, most: int) -> list[RecentError]:
         """The newest first; of one code, or of all."""
         rows = self._kept.get(code, ()) if code is not None else chain.from_iterable(self._kept.values())
-        return sorted(rows, key=lambda row: (row.at, row.request_id), reverse=True)[:most]
+        return [error for _, error in sorted(rows, reverse=True)[:most]]
