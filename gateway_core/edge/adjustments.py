@@ -86,7 +86,7 @@ class AdjustmentEndpoints:
         directory, store = self._services.store.directory, self._services.store
         account_id = None
         if "account" in query:
-            account_id = (await find_account(directory, query["account"])).id
+            account_id = (await find_account(directory, query["account"], "account")).id
         rows = await store.adjustments.page(account_id, after=query.get("after", ""), limit=size + 1)
         return answers.page([described(row) for row in rows], size, lambda row: row["id"])
 
@@ -97,7 +97,7 @@ class AdjustmentEndpoints:
         units, why = _positive(body.amount_usd), name_of(body.why, "why")
         refers_to = _reference(body)
         month = month_of(now) if body.month is None else month_name(body.month)
-        account = await find_account(self._services.store.directory, body.account)
+        account = await find_account(self._services.store.directory, body.account, "account")
         added = await self._services.store.adjustments.add(
             Adjustment(
                 id=new_id("adj_"),

@@ -174,7 +174,7 @@ class InstanceEndpoints:
         query = checked_query(request, AccountPageQuery)
         size = page_size(query)
         directory = self._services.store.directory
-        account = await find_account(directory, query["account"]) if "account" in query else None
+        account = await find_account(directory, query["account"], "account") if "account" in query else None
         rows = await self._instances.page(account.id if account else None, after=query.get("after", ""), limit=size + 1)
         shown = [await self._described(each) for each in rows]
         return answers.page(shown, size, lambda row: row["id"])
@@ -186,7 +186,7 @@ class InstanceEndpoints:
             raise InvalidRequest("Give either 'key' or 'jwks_url'.", param="key")
         if body.kind == "gateway" and (body.push_url is not None or body.cap_usd is not None):
             raise InvalidRequest("A gateway sends records and calls nothing: it has no push URL and no cap.")
-        account = await find_account(self._services.store.directory, body.account)
+        account = await find_account(self._services.store.directory, body.account, "account")
         now = self._services.clock.now_ms()
         given = await self._fetched(body.jwks_url) if body.jwks_url is not None else body.key or ""
         keys = _keys(given)
@@ -210,7 +210,7 @@ class InstanceEndpoints:
     async def provision(self, request: Request, principal: Principal | None) -> Response:
         """An instance whose key is made here: it goes into that instance's home as `signing.key`."""
         body = await decoded(request, Provision)
-        account = await find_account(self._services.store.directory, body.account)
+        account = await find_account(self._services.store.directory, body.account, "account")
         key, now = jwt.new_key(), self._services.clock.now_ms()
         instance = Instance(
             id=jwt.instance_id(key),

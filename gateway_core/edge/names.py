@@ -7,12 +7,12 @@ from gateway_core.types import Account, Principal
 ACCOUNT_ID = "acct_"
 
 
-async def find_account(directory: Directory, name: str) -> Account:
-    """The account of that id or name. Raises NotFound."""
+async def find_account(directory: Directory, name: str, param: str | None = None) -> Account:
+    """The account of that id or name. Raises NotFound naming `param`, where it was a parameter that named it."""
     account = await directory.account(name) if name.startswith(ACCOUNT_ID) else None
     account = account or await directory.account_named(name)
     if account is None:
-        raise NotFound("There is no such account.")
+        raise NotFound("There is no such account.", param=param)
     return account
 
 
@@ -25,4 +25,4 @@ async def account_for(directory: Directory, caller: Principal | None, name: str 
         return own
     if "operator" not in caller.scopes:
         raise InsufficientScope("Another account needs a key with the scope `operator`.")
-    return await find_account(directory, name or caller.account_id)
+    return await find_account(directory, name or caller.account_id, None if name is None else "account")

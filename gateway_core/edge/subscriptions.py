@@ -160,7 +160,7 @@ class SubscriptionEndpoints:
     async def start(self, request: Request, principal: Principal | None) -> Response:
         """Begins a stretch of a plan, with its terms as they are now, and grants the month's credit once."""
         body = await decoded(request, NewSubscription)
-        account = await find_account(self._services.store.directory, body.account)
+        account = await find_account(self._services.store.directory, body.account, "account")
         return await self._begin(account, body.plan, principal, "subscription.start")
 
     async def show(self, request: Request, _principal: Principal | None) -> Response:

@@ -133,7 +133,7 @@ class UsageEndpoints:
         by = _groups(query.get("group_by", "day,model"), _HOUSE)
         account_id = None
         if "account" in query:
-            account_id = (await find_account(self._services.store.directory, query["account"])).id
+            account_id = (await find_account(self._services.store.directory, query["account"], "account")).id
         rows = await self._services.store.reports.totals(account_id, since, until, by)
 
         def answer() -> Response:

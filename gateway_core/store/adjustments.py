@@ -91,13 +91,15 @@ def _check_month(db: sqlite3.Connection, adjustment: Adjustment, now: str) -> No
         raise NotFound(f"There is no account {adjustment.account_id}.")
     month = adjustment.month
     if month < month_of(row[0]):
-        raise NotFound(f"There was no such account in {month}: it was created in {month_of(row[0])}.")
+        raise NotFound(f"There was no such account in {month}: it was created in {month_of(row[0])}.", param="month")
     if month > now:
-        raise Conflict(f"The month {month} has not begun: leave it out, and the invoice of {now} has it.")
+        message = f"The month {month} has not begun: leave it out, and the invoice of {now} has it."
+        raise Conflict(message, param="month")
     if month < now:
         raise Conflict(
             f"The month {month} has passed, and its invoice stays as it is: leave it out, and the invoice of {now} "
-            "has it."
+            "has it.",
+            param="month",
         )
 
 
@@ -105,12 +107,13 @@ def _check_call(db: sqlite3.Connection, adjustment: Adjustment) -> None:
     key = (adjustment.refers_to, adjustment.account_id)
     row = db.execute("SELECT charge FROM ledger WHERE id = ? AND account_id = ?", key).fetchone()
     if not row:
-        raise NotFound(f"The account has no call {adjustment.refers_to} that has ended.")
+        raise NotFound(f"The account has no call {adjustment.refers_to} that has ended.", param="request_id")
     left = row[0] - given_for(db, adjustment.account_id, str(adjustment.refers_to))
     if -adjustment.amount > left:
         raise Conflict(
             f"{usd(-adjustment.amount)} USD is more than is left of the call's charge: it cost {usd(row[0])} USD, and "
-            f"{usd(left)} USD of that can still be given back."
+            f"{usd(left)} USD of that can still be given back.",
+            param="amount_usd",
         )
 
 
@@ -118,12 +121,14 @@ def _check_reversal(db: sqlite3.Connection, adjustment: Adjustment) -> None:
     key = (adjustment.refers_to, adjustment.account_id)
     row = db.execute("SELECT kind, units FROM adjustments WHERE id = ? AND account_id = ?", key).fetchone()
     if not row:
-        raise NotFound(f"The account has no adjustment {adjustment.refers_to}.")
+        raise NotFound(f"The account has no adjustment {adjustment.refers_to}.", param="adjustment_id")
     if row[0] == "reversal":
-        raise Conflict("A reversal cannot be reversed: make the refund or credit note again.")
+        message = "A reversal cannot be reversed: make the refund or credit note again."
+        raise Conflict(message, param="adjustment_id")
     left = -row[1] - reversed_of(db, adjustment.account_id, str(adjustment.refers_to))
     if adjustment.amount > left:
-        raise Conflict(f"{usd(adjustment.amount)} USD is more than is left of that adjustment, {usd(left)} USD.")
+        message = f"{usd(adjustment.amount)} USD is more than is left of that adjustment, {usd(left)} USD."
+        raise Conflict(message, param="amount_usd")
 
 
 def _detail(adjustment: Adjustment) -> dict[str, Any]:

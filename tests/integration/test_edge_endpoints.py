@@ -225,6 +225,27 @@ def test_a_bad_field_is_named(operator: Caller, fields: dict[str, Any], param: s
     assert operator.ok("GET", "/v1/keys?limit=1000") == before
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/keys?account=nobody", None),
+        ("GET", "/v1/usage?account=nobody", None),
+        ("GET", "/v1/admin/usage?account=nobody", None),
+        ("GET", "/v1/admin/instances?account=nobody", None),
+        ("GET", "/v1/admin/adjustments?account=nobody", None),
+        ("POST", "/v1/keys", {"name": "k", "account": "nobody"}),
+        ("POST", "/v1/admin/subscriptions", {"account": "nobody", "plan": "pro"}),
+        ("POST", "/v1/admin/instances", {"name": "i", "account": "nobody", "key": "x"}),
+        ("POST", "/v1/admin/provisioned-instances", {"name": "i", "account": "nobody"}),
+        ("POST", "/v1/admin/adjustments", {"account": "nobody", "kind": "credit_note", "amount_usd": "1", "why": "w"}),
+    ],
+)
+def test_an_account_that_is_not_there_is_told_by_its_parameter(
+    operator: Caller, method: str, path: str, body: Any
+) -> None:
+    assert operator.refused(404, "not_found", method, path, body)["param"] == "account"
+
+
 def test_an_unknown_name_is_told_the_nearest(operator: Caller) -> None:
     assert (
         'did you mean "cap_usd"?'

@@ -96,7 +96,7 @@ def test_a_provisioned_key_is_shown_once(running_server: ServedGateway) -> None:
         ({"key": public(), "id": "inst_short"}, "id", 400),
         ({"key": public(), "id": "../x"}, "id", 400),
         ({"key": public(), "name": ""}, "name", 400),
-        ({"key": public(), "account": "nobody"}, None, 404),
+        ({"key": public(), "account": "nobody"}, "account", 404),
         ({"key": public(), "cap_usd": "-1"}, "cap_usd", 400),
         ({"key": public(), "cap_usd": "NaN"}, "cap_usd", 400),
         ({"key": public(), "cap_usd": "0.0000000000001"}, "cap_usd", 400),

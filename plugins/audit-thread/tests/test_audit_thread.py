@@ -116,7 +116,7 @@ def test_records_are_chosen_by_time_and_model(owner: Caller) -> None:
 def test_an_operator_reads_any_account(operator: Caller, owner: Caller, account: str) -> None:
     owner.chat()
     assert operator.get(account=account) == owner.get() == owner.get(account=account)
-    operator.get(account="nobody", status=404)
+    assert operator.get(account="nobody", status=404)["error"]["param"] == "account"
     owner.get(account="local", status=403)
 
 

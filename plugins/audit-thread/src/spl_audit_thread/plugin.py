@@ -196,7 +196,7 @@ class _Threads:
             return own.id
         account: Account | None = await directory.account_named(name) or await directory.account(name)
         if account is None:
-            raise NotFound("There is no such account.")
+            raise NotFound("There is no such account.", param="account")
         return account.id
 
 
