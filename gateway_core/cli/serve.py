@@ -147,7 +147,7 @@ async def _needed_first(gateway: "Gateway", secret: str, model: str) -> str | No
     try:
         gateway.pipeline.allowed(Call("", principal, account, request, "", now, month_of(now)))
     except SubscriptionRequired:
-        return f"spl subscription start {LOCAL_ACCOUNT} --plan {plan}"
+        return f"{_spl(gateway.home.path)} subscription start {LOCAL_ACCOUNT} --plan {plan}"
     return None
 
 
@@ -155,9 +155,10 @@ def _lines(url: str, home: Path, secret: str | None, model: str | None, before: 
     import sys
 
     lines = [f"{style('Base URL', sys.stdout, '1')}  {url}/v1", f"{style('Home', sys.stdout, '1')}      {home}"]
+    mint = f"{_spl(home)} keys mint --name NAME"
     if secret is None:
-        return [*lines, "", "Mint a key:  spl keys mint --name NAME"]
-    lines.append(f"{style('Key', sys.stdout, '1')}       {secret}   (shown this once; more: spl keys mint --name NAME)")
+        return [*lines, "", f"Mint a key:  {mint}"]
+    lines.append(f"{style('Key', sys.stdout, '1')}       {secret}   (shown this once; more: {mint})")
     if model is None:
         return [
             *lines,
@@ -173,6 +174,13 @@ def _lines(url: str, home: Path, secret: str | None, model: str | None, before: 
             f"{url}/v1/chat/completions", secret, {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
         ),
     ]
+
+
+def _spl(home: Path) -> str:
+    """How the command line finds that home, whichever shell it is typed into."""
+    import shlex
+
+    return "spl" if home == Target().home else f"spl --home {shlex.quote(str(home))}"
 
 
 def _curl(url: str, secret: str, body: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Both shipped profiles as their callers see them, tier by tier: by curl, and by the OpenAI SDK."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,7 +14,7 @@ from openai import OpenAI
 
 from gateway_core.config_file import shipped_folder
 from gateway_core.testing.profiles import MESSAGES, Curled, Vendors, curl, environment, managed, mint, subscriber
-from gateway_core.testing.server import ServedGateway, serving
+from gateway_core.testing.server import SPL, ServedGateway, serving
 
 pytestmark = pytest.mark.usefixtures("within_a_day")
 
@@ -107,8 +108,10 @@ def test_the_first_start_prints_what_its_key_needs_and_a_call_that_works(vendors
     with serving(tmp_path / "home", config=managed(vendors), env=environment(vendors)) as gateway:
         assert gateway.key
         subscribe, call = gateway.output().rpartition("Try it:\n")[2].strip().splitlines()
-        assert subscribe == "spl subscription start local --plan starter"
-        gateway.spl(*subscribe.split()[1:])
+        assert subscribe == f"spl --home {gateway.home} subscription start local --plan starter"
+        assert f"more: spl --home {gateway.home} keys mint --name NAME)" in gateway.output()
+        env = {**os.environ, "PATH": f"{SPL.parent}:{os.environ['PATH']}"}
+        subprocess.run(["sh", "-c", subscribe], capture_output=True, check=True, env=env)
         done = subprocess.run(["sh", "-c", call], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["choices"][0]["message"]["content"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from gateway_core.cli import extensions, failure, options, root
+from gateway_core.cli import extensions, failure, options, root, serve
 from gateway_core.cli.failure import Failure
 from gateway_core.cli.target import Target
 from gateway_core.clock import month_bounds
@@ -238,3 +238,10 @@ def test_only_plugins_whose_source_speaks_of_commands_are_loaded(
     }
     assert brings == {"spl_quiet": False, "spl_brings": True, "spl_single": True, "spl_gone": False}
     assert not extensions._may_bring(entry("gateway_core.store"))
+
+
+def test_what_a_start_tells_to_type_names_its_home_unless_that_is_the_usual_one(tmp_path: Path) -> None:
+    told = serve._lines("http://g.example", tmp_path / "a home", None, None)
+    assert told[-1] == f"Mint a key:  spl --home '{tmp_path}/a home' keys mint --name NAME"
+    told = serve._lines("http://g.example", Path.home() / ".spl", None, None)
+    assert told[-1] == "Mint a key:  spl keys mint --name NAME"
