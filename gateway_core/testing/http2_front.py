@@ -1,7 +1,6 @@
 """A strict upstream behind HTTP/2 and TLS: what breaks off behind it is reset, and who leaves is left by it, too."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import httptools
 
 from gateway_core.testing.authority import Authority
-from gateway_core.testing.http2_server import Exchange, Gone, Http2Server
+from gateway_core.testing.http2_server import Exchange, Gone, in_a_thread
 from gateway_core.testing.upstream_handle import ScriptedHandle
 
 _HOPS = frozenset({"transfer-encoding", "connection", "keep-alive"})
@@ -42,48 +41,11 @@ def asked_by(client: str, upstream: ScriptedHandle, folder: Path) -> Iterator[tu
 
 @contextmanager
 def fronted(upstream: ScriptedHandle, authority: Authority) -> Iterator[FrontedHandle]:
-    """Serves while the block lasts, in a thread. Fails where a client did what it must not."""
-    front = _Front(upstream.port, authority)
-    thread = threading.Thread(target=lambda: asyncio.run(front.serve()), daemon=True)
-    thread.start()
-    assert front.ready.wait(10)
-    try:
-        yield FrontedHandle(upstream, front.url)
-    finally:
-        front.stop()
-        thread.join(10)
-    assert front.faults == []
-    assert front.served > 0
+    """Serves while the block lasts, in a thread. Fails where a client did what it must not, or asked for nothing."""
 
-
-class _Front:
-    def __init__(self, port: int, authority: Authority) -> None:
-        self._port = port
-        self._authority = authority
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._over: asyncio.Event | None = None
-        self.ready = threading.Event()
-        self.url = ""
-        self.faults: list[str] = []
-        self.served = 0
-
-    async def serve(self) -> None:
-        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        async with Http2Server(self._authority, self._relay) as server:
-            self.url = server.url
-            self.ready.set()
-            await self._over.wait()
-            self.faults = server.faults
-            self.served = len(server.exchanges)
-
-    def stop(self) -> None:
-        assert self._loop is not None
-        assert self._over is not None
-        self._loop.call_soon_threadsafe(self._over.set)
-
-    async def _relay(self, exchange: Exchange) -> None:
+    async def relay(exchange: Exchange) -> None:
         await exchange.asked.wait()
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", upstream.port)
         passing = asyncio.create_task(_pass_on(exchange, reader, writer))
         leaving = asyncio.create_task(exchange.left.wait())
         try:
@@ -93,6 +55,10 @@ class _Front:
             leaving.cancel()
             await asyncio.gather(passing, leaving, return_exceptions=True)
             writer.close()
+
+    with in_a_thread(authority, relay) as server:
+        yield FrontedHandle(upstream, server.url)
+        assert server.exchanges
 
 
 async def _pass_on(exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

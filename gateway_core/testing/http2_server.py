@@ -1,8 +1,9 @@
 """A small HTTP/2 server for tests, strict about what it is sent: a coroutine of the test's answers each exchange."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import h2.config
@@ -102,8 +103,6 @@ class Connection(asyncio.Protocol):
         self.closed = asyncio.Event()
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         self._transport: asyncio.Transport | None = None
-        #: What h2 wants to send is held back.
-        self.corked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS is there."""
@@ -139,13 +138,12 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Sends what h2 has to say."""
-        if self._transport is not None and not self.corked:
-            self._transport.write(self.h2.data_to_send())
+        self.raw(self.h2.data_to_send())
 
     def raw(self, data: bytes) -> None:
         """Sends bytes that h2 does not know of."""
-        assert self._transport is not None
-        self._transport.write(data)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def part(self, last: int, code: int = Codes.NO_ERROR) -> None:
         """GOAWAY, after which the connection goes on: h2 would not."""
@@ -186,6 +184,7 @@ class Http2Server:
         self._handler = handler
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.connections: list[Connection] = []
         #: The codes of clients' farewells.
         self.partings: list[int] = []
@@ -198,7 +197,7 @@ class Http2Server:
 
     async def __aenter__(self) -> Self:
         self._context.set_alpn_protocols(self.offers)
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), "127.0.0.1", 0, ssl=self._context)
         return self
 
@@ -227,6 +226,12 @@ class Http2Server:
         """What clients did that they must not."""
         return [fault for connection in self.connections for fault in connection.faults]
 
+    def why_left(self, exchange: Exchange) -> int | None:
+        """For another thread: waits until the client has left an exchange, and gives its code."""
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(exchange.left.wait(), self._loop).result(10)
+        return exchange.code
+
     def begin(self, exchange: Exchange) -> None:
         """Runs the handler."""
         task = asyncio.get_running_loop().create_task(self._run(exchange))
@@ -236,3 +241,26 @@ class Http2Server:
     async def _run(self, exchange: Exchange) -> None:
         with suppress(Gone, h2.exceptions.ProtocolError):
             await self._handler(exchange)
+
+
+@contextmanager
+def in_a_thread(authority: Authority, handler: Handler, **settings: int) -> Iterator[Http2Server]:
+    """One with a loop of its own while the block lasts. Fails where a client did what it must not."""
+    ready, loop, over = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+    server = Http2Server(authority, handler, **settings)
+
+    async def serve() -> None:
+        async with server:
+            ready.set()
+            await over.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield server
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
+        loop.close()
+    assert server.faults == []
