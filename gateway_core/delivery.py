@@ -163,16 +163,11 @@ class Delivery:
         usage = self.usage
         self._chars += sum(map(len, self.texts[self._counted :]))
         self._counted = len(self.texts)
-        output = usage.output if usage else min(-(-self._chars // CHARS_PER_TOKEN), hold.output_tokens)
-        return Checkpoint(
-            id=hold.id,
-            provider=route.provider,
-            upstream_model=route.model,
-            input=usage.input if usage else min(self.input_estimate, hold.input_tokens),
-            output=output,
-            cached=usage.cached if usage else 0,
-            cache_write=usage.cache_write if usage else 0,
-            reasoning=usage.reasoning if usage else 0,
-            estimated=usage is None or usage.estimated,
-            ttft_ms=ttft_ms,
-        )
+        call, provider, model = hold.id, route.provider, route.model  # by position: by name it costs four times as much
+        if usage is None:
+            read = min(self.input_estimate, hold.input_tokens)
+            written = min(-(-self._chars // CHARS_PER_TOKEN), hold.output_tokens)
+            return Checkpoint(call, provider, model, read, written, 0, 0, 0, True, ttft_ms)
+        cached, cache_write, reasoning = usage.cached, usage.cache_write, usage.reasoning
+        read, written, estimated = usage.input, usage.output, usage.estimated
+        return Checkpoint(call, provider, model, read, written, cached, cache_write, reasoning, estimated, ttft_ms)

@@ -1,8 +1,8 @@
 """The streams that are open now, and one look at all of them.
 
-Once a second, at the gateway's pulse: long streams are checkpointed, all in one row; silent ones get a keep-alive
-comment; those whose provider sends no event for too long, or takes too long in all, are cut, and those whose bearer was
-revoked. One task for all, because a timer for each would cost more than the stream does.
+Once a second, at the gateway's pulse: those that have moved are checkpointed, all in one row; silent ones get a
+keep-alive comment; those whose provider sends no event for too long, or takes too long in all, are cut, and those whose
+bearer was revoked. One task for all, because a timer for each would cost more than the stream does.
 
 An open stream that nothing comes from costs a beat nothing, however many there are: none is looked at before the
 earliest of its deadlines can have passed, bearers are known by themselves, and a delivery says when it has moved, so

@@ -94,9 +94,10 @@ class Ledger(Protocol):
         """
 
     def checkpoint(self, rows: Sequence[Checkpoint]) -> "Future[None]":
-        """Puts these, the newest of their calls, into this owner's one packed row of checkpoints.
+        """Puts these, the newest of their calls, among this owner's checkpoints.
 
-        Those that other open calls have there stay as they are.
+        Those that other open calls have there stay as they are. After a failure none need be named: what was to be
+        written then is written with the next, and with an empty one.
         """
 
     def settle(self, settlement: Settlement, answer: "KeptAnswer | None" = None) -> "Future[Settled]":

@@ -5,6 +5,7 @@ wait a while (`committer.DEFERRED`), and where its settlement comes sooner, one 
 """
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -30,10 +31,8 @@ from gateway_core.store.rows import (
 from gateway_core.store_ports import CallRow, Finding, KeptAnswer, MonthTotals, OpenCall
 from gateway_core.types import Checkpoint, Hold, Settled, Settlement
 
-_UPSERT_CHECKPOINTS = (
-    "INSERT INTO checkpoints VALUES (?, ?, ?) "
-    "ON CONFLICT (boot_id) DO UPDATE SET at = excluded.at, rows = excluded.rows"
-)
+LOG_BESIDES = 64
+"""Checkpoints that the log may hold besides twice those that count."""
 
 
 class CallOp(Op):
@@ -132,17 +131,28 @@ class LoadOp(Op):
 
 
 class CheckpointOp(Op):
-    """Replaces the owner's packed row."""
+    """Adds a row to the owner's log; one that is `whole` takes the place of all before it."""
 
-    __slots__ = ("_row",)
+    __slots__ = ("_ledger", "_row", "_whole")
 
-    def __init__(self, row: tuple[str, int, bytes], future: "asyncio.Future[Any]") -> None:
+    def __init__(
+        self, ledger: "SqliteLedger", row: tuple[str, int, int, bytes], whole: bool, future: "asyncio.Future[Any]"
+    ) -> None:
         super().__init__(future)
+        self._ledger = ledger
         self._row = row
+        self._whole = whole
 
     def apply(self, books: Transaction) -> None:
-        """One upsert."""
-        books.db.execute(_UPSERT_CHECKPOINTS, self._row)
+        """A retry may find its row there."""
+        if self._whole:
+            books.db.execute("DELETE FROM checkpoints WHERE boot_id = ?", self._row[:1])
+        books.db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)", self._row)
+
+    def failed(self, error: Exception) -> None:
+        """Nobody knows what of the log is there: the next row is a whole one."""
+        self._ledger.log_lost()
+        super().failed(error)
 
 
 class SqliteLedger:
@@ -158,6 +168,9 @@ class SqliteLedger:
         self._calls: dict[str, CallOp] = {}
         #: The last checkpoint of each that has one, packed.
         self._checkpoints: dict[str, msgspec.Raw] = {}
+        #: The log of them: its last row's number, and the checkpoints in it since the last row that has all.
+        self._log_number = 0
+        self._logged: float = 0
 
     async def start(self) -> None:
         """Takes the holds of calls that an earlier boot left open: they count until they are settled."""
@@ -230,14 +243,25 @@ class SqliteLedger:
         return call.future
 
     def checkpoint(self, rows: Sequence[Checkpoint]) -> "asyncio.Future[None]":
-        """Puts these into this boot's packed row. Whose call has not changed since is in it as it was packed then."""
-        for row in rows:
-            if row.id in self._calls:
-                self._checkpoints[row.id] = msgspec.Raw(pack(row))
-        packed = (self.boot_id, self._clock.now_ms(), pack(list(self._checkpoints.values())))
-        op = CheckpointOp(packed, self._committer.future())
+        """Adds these to this boot's log: what is written follows from what has moved, not from how many are open.
+
+        Once more of the log is outdated than counts, it begins anew with all that counts.
+        """
+        moved = {row.id: msgspec.Raw(pack(row)) for row in rows if row.id in self._calls}
+        self._checkpoints |= moved
+        self._logged += len(moved)
+        whole = self._logged > len(self._checkpoints) + LOG_BESIDES
+        if whole:
+            moved, self._logged = self._checkpoints, 0
+        self._log_number += 1
+        packed = (self.boot_id, self._log_number, self._clock.now_ms(), pack(list(moved.values())))
+        op = CheckpointOp(self, packed, whole, self._committer.future())
         self._committer.submit(op)
         return op.future
+
+    def log_lost(self) -> None:
+        """A row of the log may not be there. For CheckpointOp alone."""
+        self._logged = math.inf
 
     def settle(self, settlement: Settlement, answer: KeptAnswer | None = None) -> "asyncio.Future[Settled]":
         """Ends the call: ledger row, split, record, totals and its answer in one transaction; the first one wins."""
@@ -324,7 +348,8 @@ class SqliteLedger:
 
 def _orphans(db: sqlite3.Connection, boot_id: str) -> list[OpenCall]:
     marks: dict[str, Checkpoint] = {}
-    for (packed,) in db.execute("SELECT rows FROM checkpoints WHERE boot_id <> ?", (boot_id,)):
+    sql = "SELECT rows FROM checkpoints WHERE boot_id <> ? ORDER BY boot_id, number"
+    for (packed,) in db.execute(sql, (boot_id,)):
         marks.update((mark.id, mark) for mark in decode_checkpoints(packed))
     rows = db.execute("SELECT hold FROM open_calls WHERE boot_id <> ? ORDER BY id", (boot_id,))
     holds = [decode_hold(packed) for (packed,) in rows]

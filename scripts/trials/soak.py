@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway_core.store.rows import decode_checkpoints
 from gateway_core.testing.server import PATIENCE, ServedGateway, serving
 from scripts.trials.caller import connected, request
 from scripts.trials.canned import canned_upstream
@@ -149,6 +150,7 @@ class Held:
 
     before: int
     memory: int
+    #: In the log while all were open, those that others have outdated included.
     checkpoints: int
     ended: int
     settled: int
@@ -224,7 +226,7 @@ async def _held(gateway: ServedGateway, base_url: str, count: int) -> Held:
         await asyncio.gather(*(listener.heard_of(listener.events + 3) for listener in listeners))
     with_all = memory(gateway)
     with closing(sqlite3.connect(f"file:{gateway.home / 'store.sqlite3'}?mode=ro", uri=True)) as db:
-        checkpoints = db.execute("SELECT count(*) FROM checkpoints").fetchone()[0]
+        checkpoints = sum(len(decode_checkpoints(packed)) for (packed,) in db.execute("SELECT rows FROM checkpoints"))
     await asyncio.to_thread(_end_all, base_url)
     ends = await asyncio.wait_for(asyncio.gather(*(listener.done for listener in listeners)), PATIENCE + count / 20)
     return Held(before, with_all, checkpoints, sum(ends), settled(gateway))
@@ -276,7 +278,7 @@ def _soak_calls(folder: Path, count: int) -> int:
 def _soak_streams(folder: Path, count: int) -> int:
     found = streams(folder, count)
     print(f"{count} streams: memory {found.before / MIB:.0f} MiB before, {found.memory / MIB:.0f} MiB with all of them")
-    print(f"{found.ended} ended properly, {found.settled} settled; {found.checkpoints} row of checkpoints")
+    print(f"{found.ended} ended properly, {found.settled} settled; {found.checkpoints} checkpoints in the log")
     return int(found.memory > MOST_MEMORY or found.ended != count or found.settled != count)
 
 
