@@ -7,8 +7,8 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from gateway_core.errors import (
     ContentRefused,
@@ -32,8 +32,6 @@ from gateway_core.upstream.faults import too_slow
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 4.0
 """Seconds before a retry: doubled each time from the first, with full jitter. A provider that asks for more is left."""
@@ -54,16 +52,16 @@ class Attempts:
         self._deadlines = TaskDeadlines()
 
     def complete(
-        self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
+        self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None, task: asyncio.Task[Any]
     ) -> Coroutine[None, None, tuple[Route, Completion]]:
-        """A plain answer from the first route that gives one."""
-        return self._first(_complete, call_id, request, routes, limit)
+        """A plain answer from the first route that gives one. `task`: the one that waits for it."""
+        return self._first(call_id, request, routes, limit, task, stream=False)
 
     def stream(
-        self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None
+        self, call_id: str, request: ChatRequest, routes: Sequence[Route], limit: int | None, task: asyncio.Task[Any]
     ) -> Coroutine[None, None, tuple[Route, Started]]:
         """A stream from the first route that begins one; its first chunks are there: comments are none."""
-        return self._first(_begun, call_id, request, routes, limit, stream=True)
+        return self._first(call_id, request, routes, limit, task, stream=True)
 
     def broke_off(self, route: Route, fault: ProviderFault) -> None:
         """A stream that had begun failed: too late for another attempt, but it counts for the route."""
@@ -71,16 +69,16 @@ class Attempts:
 
     async def _first(
         self,
-        ask: Callable[[Provider, ChatRequest, Route, int | None], Awaitable[T]],
         call_id: str,
         request: ChatRequest,
         routes: Sequence[Route],
         limit: int | None,
+        task: asyncio.Task[Any],
         *,
-        stream: bool = False,
-    ) -> tuple[Route, T]:
-        loop = asyncio.get_running_loop()
-        task = _task(loop)
+        stream: bool,
+    ) -> tuple[Route, Any]:
+        """A stream's beginning, or a plain answer."""
+        loop = task.get_loop()
         cancelled = task.cancelling()
         began = loop.time()
         faults: list[ProviderFault] = []
@@ -100,7 +98,10 @@ class Attempts:
                 try:
                     self._deadlines.begin(task, due, loop)
                     try:
-                        answer = await ask(provider, request, route, limit)
+                        if stream:
+                            answer: Started | Completion = await _begun(provider, request, route, limit)
+                        else:
+                            answer = await provider.complete(request, route, limit)
                     finally:
                         # Where somebody else has cancelled it as well, it stays cancelled.
                         if self._deadlines.end(task) and task.uncancel() <= cancelled:
@@ -124,24 +125,11 @@ class Attempts:
         raise _failure(faults)
 
 
-def _task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
-    task = asyncio.current_task(loop)
-    if task is None:
-        raise RuntimeError("a deadline needs a task to cancel")
-    return task
-
-
 def _late(route: Route, *, first: bool) -> Unavailable:
     """What is said of an attempt whose deadline has passed: a stream's for its first event, or the call's own."""
     if first:
         return Unavailable(f"sent no event within {route.deadlines.first_byte:g} s")
     return Unavailable(too_slow(route.deadlines, in_all=True, started=False))
-
-
-def _complete(
-    provider: Provider, request: ChatRequest, route: Route, limit: int | None
-) -> Coroutine[None, None, Completion]:
-    return provider.complete(request, route, limit)
 
 
 async def _begun(provider: Provider, request: ChatRequest, route: Route, limit: int | None) -> Started:

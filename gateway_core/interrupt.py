@@ -24,12 +24,13 @@ class Cut(Exception):
 class Interrupt:
     """One call's handle for being cut. Made in the call's own task; `cut` may come from anywhere in the loop."""
 
-    __slots__ = ("_armed", "_task", "reason")
+    __slots__ = ("_armed", "reason", "task")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
         assert task is not None, "an Interrupt belongs to a task"  # noqa: S101  # a bug of ours, not a condition
-        self._task = task
+        #: The one that waits for an upstream in a marked section.
+        self.task = task
         self._armed = False
         self.reason: StreamState | None = None
 
@@ -38,7 +39,7 @@ class Interrupt:
         if self.reason is None:
             self.reason = reason
             if self._armed:
-                self._task.cancel()
+                self.task.cancel()
 
     def __enter__(self) -> None:
         if self.reason is not None:
@@ -50,5 +51,5 @@ class Interrupt:
     ) -> None:
         self._armed = False
         # The cancellation was ours if nobody else has asked for one.
-        if self.reason is not None and isinstance(error, asyncio.CancelledError) and not self._task.uncancel():
+        if self.reason is not None and isinstance(error, asyncio.CancelledError) and not self.task.uncancel():
             raise Cut(self.reason) from None

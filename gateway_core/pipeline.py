@@ -5,11 +5,12 @@
 Nothing reaches the client before the call is on disk, and no answer is whole before its settlement is.
 """
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway_core.attempts import Attempts, Started
 from gateway_core.clients import Client, Listener
@@ -132,7 +133,7 @@ class Pipeline:
         self._store.ledger.open(admitted.hold)  # nobody waits for it: the settlement's own commit decides
         interrupt = Interrupt()
         client.watch(interrupt)
-        ask = self._attempts.complete(call.id, request, admitted.routes, admitted.output_limit)
+        ask = self._attempts.complete(call.id, request, admitted.routes, admitted.output_limit, interrupt.task)
         answered = await self._ask(admitted, interrupt, ask)
         if answered is None:
             return
@@ -170,7 +171,7 @@ class Pipeline:
         expires_at = call.principal.expires_at
         stream = LiveStream(admitted.hold, client, interrupt, delivery, opened, self._clock.monotonic(), expires_at)
         with self._live.track(stream):
-            begun = await self._ask(admitted, interrupt, self._begin(admitted, opened))
+            begun = await self._ask(admitted, interrupt, self._begin(admitted, opened, interrupt.task))
             if begun is None:
                 return
             stream.route, (first, rest), encoder = begun
@@ -184,10 +185,13 @@ class Pipeline:
         if state != "client_disconnect":
             raise _broken_off(state)
 
-    async def _begin(self, admitted: Admitted, opened: Awaitable[None]) -> tuple[Route, Started, ChunkEncoder]:
+    async def _begin(
+        self, admitted: Admitted, opened: Awaitable[None], task: asyncio.Task[Any]
+    ) -> tuple[Route, Started, ChunkEncoder]:
         """The first event of an answer and what writes it, once the call is on disk."""
         call, request = admitted.call, admitted.call.request
-        route, started = await self._attempts.stream(call.id, request, admitted.routes, admitted.output_limit)
+        asked = self._attempts.stream(call.id, request, admitted.routes, admitted.output_limit, task)
+        route, started = await asked
         try:
             await opened
         except StoreError as error:

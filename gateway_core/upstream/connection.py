@@ -54,7 +54,6 @@ class Connection(asyncio.Protocol):
         "_came",
         "_deadlines",
         "_fault",
-        "_first",
         "_head",
         "_held",
         "_last",
@@ -104,7 +103,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
         self._deadlines = Deadlines()
-        self._first = self._last = 0.0
+        self._last = 0.0
         self._state = _IDLE
         self._served = 0
         self._started = False
@@ -135,8 +134,8 @@ class Connection(asyncio.Protocol):
         self._beyond = 0
         self._served += 1
         self._deadlines = deadlines
-        self._first, self._last = began + deadlines.first_byte, began + deadlines.total
-        self._expect_by(min(self._first, self._last))
+        first, self._last = began + deadlines.first_byte, began + deadlines.total
+        self._expect_by(min(first, self._last))
         transport = self._transport
         if transport is None or transport.is_closing():
             self._fault = HUNG_UP
@@ -329,7 +328,9 @@ class Connection(asyncio.Protocol):
             if self._stopped or self._state != _BODY or self._fault is not None:
                 self._take = None
                 self._wake()
-        elif self._pieces or self._state != _HEAD:
+        elif self._state == _DONE:
+            self._wake()
+        elif self._state == _BODY:
             self._hold(len(data))
             self._wake()
 

@@ -55,6 +55,7 @@ def encode_completion(
     cost_cents: str | None,
 ) -> bytes:
     """A plain answer. `created` is in seconds, `cost_cents` exact decimal text."""
+    extra = completion.extra
     answer: dict[str, Any] = {
         "id": id,
         "object": "chat.completion",
@@ -62,9 +63,8 @@ def encode_completion(
         "model": model,
         "choices": completion.choices,
         "usage": usage_object(usage, completion.usage_fields, cost_cents),
+        **(extra if _OURS.isdisjoint(extra) else _without(extra, _OURS)),
     }
-    extra = completion.extra
-    answer.update(extra if _OURS.isdisjoint(extra) else _without(extra, _OURS))
     return _encode(answer)
 
 

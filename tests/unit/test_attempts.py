@@ -81,9 +81,15 @@ def health(clock: Clock | None = None, **config: Any) -> Health:
     return Health(UpstreamConfig(**config), {}, clock or SystemClock())
 
 
+def mine() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
 async def complete(*providers: Scripted, retries: int = 2, routes: Sequence[Route] = ROUTES) -> Route:
     tried = Attempts({provider.name: provider for provider in providers}, retries, health())
-    route, answer = await tried.complete("req_1", REQUEST, routes, None)
+    route, answer = await tried.complete("req_1", REQUEST, routes, None, mine())
     assert answer is ANSWER
     return route
 
@@ -139,7 +145,7 @@ async def test_anything_else_is_a_503_that_tells_nothing_of_the_provider() -> No
 async def test_a_stream_falls_back_until_its_first_event_is_there() -> None:
     first, second = Scripted("first", *[Unavailable("reset")] * 3), Scripted("second")
     tried = Attempts({"first": first, "second": second}, 2, health())
-    route, (begun, rest) = await tried.stream("req_1", REQUEST, ROUTES, None)
+    route, (begun, rest) = await tried.stream("req_1", REQUEST, ROUTES, None, mine())
     assert route == ROUTES[1]
     assert [chunk.texts for chunk in begun] == [("one",)]
     assert [chunk.texts for batch in [await anext(rest)] for chunk in batch] == [("two",)]
@@ -151,7 +157,7 @@ async def test_a_stream_falls_back_until_its_first_event_is_there() -> None:
 
 def ask(*providers: Scripted, health: Health, routes: Sequence[Route] = ROUTES) -> Any:
     tried = Attempts({provider.name: provider for provider in providers}, 0, health)
-    return tried.complete("req_1", REQUEST, routes, None)
+    return tried.complete("req_1", REQUEST, routes, None, mine())
 
 
 async def test_a_route_that_is_open_is_passed_by_until_one_probe_closes_it() -> None:
@@ -246,7 +252,7 @@ async def test_attempts_and_their_pauses_end_with_the_calls_time(stream: bool) -
     tried = Attempts({"first": first}, 1000, health(breaker_failures=0))
     routes = [Route("first", "m", Deadlines(first_byte=0.1 if stream else 60, total=1.0))]
     with pytest.raises(ProviderError):
-        await (tried.stream if stream else tried.complete)("req_1", REQUEST, routes, None)
+        await (tried.stream if stream else tried.complete)("req_1", REQUEST, routes, None, mine())
     assert 1 < first.asked <= 11 if stream else first.asked == 1
     assert first.closed == first.asked
 
@@ -258,7 +264,7 @@ async def test_a_route_that_there_is_no_time_left_for_is_not_asked() -> None:
     tried = Attempts({"first": first, "second": second}, 0, known)
     routes = [Route("first", "m", Deadlines(total=0.1)), Route("second", "m", Deadlines(total=0.1))]
     with pytest.raises(ProviderError):
-        await tried.complete("req_1", REQUEST, routes, None)
+        await tried.complete("req_1", REQUEST, routes, None, mine())
     assert (first.asked, first.closed, second.asked) == (1, 1, 0)
     assert [report.state for report in known.report()] == ["open", "closed"]
 
@@ -268,7 +274,11 @@ async def test_a_cancellation_from_elsewhere_stays_one() -> None:
     first.hangs = True
     tried = Attempts({"first": first}, 2, health())
     routes = [Route("first", "m", Deadlines(total=60))]
-    call = asyncio.create_task(tried.complete("req_1", REQUEST, routes, None))
+
+    async def ask() -> None:
+        await tried.complete("req_1", REQUEST, routes, None, mine())
+
+    call = asyncio.create_task(ask())
     await first.asked_again.wait()
     # Its deadline passes, too.
     for task in tried._deadlines._due:
@@ -282,7 +292,7 @@ async def test_a_cancellation_from_elsewhere_stays_one() -> None:
 
 async def test_nothing_is_looked_at_once_the_calls_are_over() -> None:
     tried = Attempts({"first": Scripted("first")}, 2, health())
-    await tried.complete("req_1", REQUEST, ROUTES[:1], None)
+    await tried.complete("req_1", REQUEST, ROUTES[:1], None, mine())
     deadlines = tried._deadlines
     assert deadlines._timer is not None
     deadlines._timer.cancel()

@@ -43,12 +43,15 @@ def finish_reason(said: str | None, *, calls: bool) -> str:
 
 def is_plain(choice: Choice, place: int) -> bool:
     """Whether an answer is as OpenAI writes it."""
-    message, calls = choice.message, choice.message.tool_calls
-    if choice.index != place or message.role != "assistant" or _odd_texts(message) or message.content is UNSET:
+    message = choice.message
+    content, calls = message.content, message.tool_calls
+    if choice.index != place or message.role != "assistant" or message.reasoning is not None:
+        return False
+    if content is UNSET or type(content) is list:
         return False
     if calls is None:
         return choice.finish_reason in REASONS
-    if not calls or message.content == "" or choice.finish_reason not in REASONS - {"stop"}:
+    if not calls or content == "" or choice.finish_reason not in REASONS - {"stop"}:
         return False
     return all(is_whole(call) for call in calls)
 

@@ -20,10 +20,11 @@ def encode_request(
 ) -> bytes:
     """The body for the upstream. `request.rest` is our own encoding of all other fields: it is not encoded again
     where nothing in it has to change."""
+    body = request.body
     fields: dict[str, Any] = {"model": model}
     for name in _FURTHER:
-        if name in request.body:
-            fields[name] = request.body[name]
+        if name in body:
+            fields[name] = body[name]
     if quirks.limit_field is not None or output_limit is not None:
         _set_limit(fields, quirks.limit_field, output_limit)
     if stream:
@@ -35,7 +36,7 @@ def encode_request(
     for name in quirks.omit:
         fields.pop(name, None)
     head, rest = _encode(fields), _rest(request, quirks)
-    return head if rest == b"{}" else b"%b,%b" % (head[:-1], rest[1:])
+    return head if rest == b"{}" else head[:-1] + b"," + rest[1:]
 
 
 def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
