@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway_core.testing.api_caller import ApiCaller
 from gateway_core.testing.server import SPL, ServedGateway, serving
 
 pytestmark = pytest.mark.usefixtures("within_a_day")
@@ -35,28 +36,8 @@ fee_usd = "4.99"
 """
 
 
-class Caller:
-    """One bearer's client."""
-
-    def __init__(self, http: httpx2.Client, secret: str) -> None:
-        self.http = http
-        self.headers = {"authorization": f"Bearer {secret}"}
-
-    def request(self, method: str, path: str, **fields: Any) -> httpx2.Response:
-        headers = {**self.headers, **fields.pop("headers", {})}
-        return self.http.request(method, path, headers=headers, **fields)
-
-    def ok(self, method: str, path: str, body: Any = None, status: int = 200, **fields: Any) -> Any:
-        answer = self.request(method, path, json=body, **fields)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    def refused(self, status: int, code: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        answer = self.request(method, path, json=body)
-        assert answer.status_code == status, answer.text
-        error: dict[str, Any] = answer.json()["error"]
-        assert error["code"] == code
-        return error
+class Caller(ApiCaller):
+    """One bearer's client, who calls models, too."""
 
     def chat(self, words: int = 50) -> httpx2.Response:
         body = {"model": "demo", "messages": [{"role": "user", "content": f"{words} words"}]}
@@ -88,8 +69,7 @@ def account(operator: Caller, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def owner(operator: Caller, account: str) -> Caller:
     """An owner of that account."""
-    minted = operator.ok("POST", "/v1/keys", {"name": "k", "account": account, "scopes": ["owner"]}, 201)
-    return Caller(operator.http, minted["secret"])
+    return operator.other(operator.mint(account=account, scopes=["owner"]))
 
 
 def month() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway_core.testing.api_caller import ApiCaller
 from gateway_core.testing.server import ServedGateway, serving
 
 CONFIG = """
@@ -26,36 +27,8 @@ price = "free"
 """
 
 
-class Caller:
-    """One bearer's client."""
-
-    def __init__(self, http: httpx2.Client, secret: str | None) -> None:
-        self.http = http
-        self.headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
-
-    def request(self, method: str, path: str, **fields: Any) -> httpx2.Response:
-        return self.http.request(method, path, headers=self.headers, **fields)
-
-    def other(self, minted: Any) -> "Caller":
-        """Who has a key that was minted."""
-        return Caller(self.http, minted["secret"])
-
-    def ok(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
-        answer = self.request(method, path, json=body)
-        assert answer.status_code == status, answer.text
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.headers["cache-control"] == "no-store"
-        return answer.json()
-
-    def refused(self, status: int, code: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        answer = self.request(method, path, json=body)
-        assert answer.status_code == status, answer.text
-        error: dict[str, Any] = answer.json()["error"]
-        assert error["code"] == code
-        return error
-
-    def mint(self, **fields: Any) -> Any:
-        return self.ok("POST", "/v1/keys", {"name": "k", **fields}, 201)
+class Caller(ApiCaller):
+    """One bearer's client, who calls models, too."""
 
     def chat(self, model: str = "demo") -> httpx2.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
