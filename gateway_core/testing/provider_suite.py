@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from gateway_core.ports import Provider
+from gateway_core.testing.server import PATIENCE
 from gateway_core.types import Batch, ChatRequest, Chunk, Route, events_of
 from gateway_core.wire.chat import decode_request
 
@@ -153,7 +154,7 @@ class ProviderSuite:
                 await stream.aclose()
 
         task = asyncio.create_task(read())
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), PATIENCE)
         task.cancel()
         with pytest.raises((asyncio.CancelledError, StopAsyncIteration)):
             await task

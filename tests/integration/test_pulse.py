@@ -8,6 +8,7 @@ import pytest
 from gateway_core import config_file, gateway
 from gateway_core.errors import StoreError
 from gateway_core.home import Home
+from gateway_core.testing.server import PATIENCE
 
 
 @pytest.mark.parametrize("fault", [TypeError("canary"), StoreError("full")])
@@ -29,6 +30,6 @@ async def test_a_beat_that_fails_is_not_the_last(
 
     monkeypatch.setattr(made.live, "beat", beat)
     await made.start()
-    await asyncio.wait_for(again.wait(), 10)
+    await asyncio.wait_for(again.wait(), PATIENCE)
     await made.stop()
     assert "the pulse failed" in caplog.text or "the store cannot be written" in caplog.text
