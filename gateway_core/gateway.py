@@ -194,9 +194,13 @@ class Gateway:
         """Waits for the calls under way; after the grace period the streams are cut, and settled as they stand."""
         self.begin_drain()
         if not await self._settled_within(self.config.server.grace_seconds):
-            self.live.cut_all("gateway_shutdown")
-            if not await self._settled_within(CUT_SECONDS):
-                log.error("%d calls did not end; the next start settles them", self._calls)
+            await self.cut()
+
+    async def cut(self) -> None:
+        """Cuts the streams that are open, and waits until they are settled as they stand."""
+        self.live.cut_all("gateway_shutdown")
+        if not await self._settled_within(CUT_SECONDS):
+            log.error("%d calls did not end; the next start settles them", self._calls)
 
     async def _settled_within(self, seconds: float) -> bool:
         try:
@@ -207,8 +211,9 @@ class Gateway:
         return True
 
     async def stop(self) -> None:
-        """Drains, stops the plugins in reverse order, and closes the store last."""
-        await self.drain()
+        """Drains where that was not begun before, stops the plugins in reverse order, and closes the store last."""
+        if not self.draining:
+            await self.drain()
         if self._pulse is not None:
             self._pulse.cancel()
             await asyncio.gather(self._pulse, return_exceptions=True)

@@ -77,6 +77,9 @@ class Host(Protocol):
     async def drain(self) -> None:
         """Refuses new calls, and waits for those under way for as long as they may take."""
 
+    async def cut(self) -> None:
+        """Cuts what still streams, and waits until it is settled."""
+
     async def start(self) -> None:
         """Opens the store and starts what runs beside the calls."""
 

@@ -189,6 +189,8 @@ class _Server(uvicorn.Server):
             self._sweep()
         drain.cancel()
         await asyncio.gather(drain, return_exceptions=True)
+        if self.force_exit:
+            await self._gateway.cut()
         await super().shutdown(sockets)
 
     def _sweep(self) -> None:

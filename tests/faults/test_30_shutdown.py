@@ -79,3 +79,21 @@ async def test_30_a_shutdown_lets_streams_end_and_settles_the_rest(
         assert again.reconciles()
         listed = json.loads(again.gateway.spl("thread", "records", "th_audit_api_usage", "-o", "json"))
         assert sorted(one["body"]["request_id"] for one in listed) == sorted(rows)
+
+
+async def test_30_a_second_ctrl_c_does_not_wait(tmp_path: Path, openai_upstream: UpstreamHandle) -> None:
+    """What is open is cut and settled at once, as after the grace."""
+    openai_upstream.script("endless", words=100_000, gap_ms=10)
+    with (
+        line(tmp_path / "home", openai_upstream, more=MODELS, server="grace_seconds = 3600") as served,
+        ExitStack() as stack,
+    ):
+        endless = Reader(served, stack, "endless")
+        served.gateway.process.send_signal(signal.SIGINT)
+        while served.ready():
+            pass
+        served.gateway.process.send_signal(signal.SIGINT)
+        assert served.gateway.process.wait(PATIENCE) == 0
+        endless.join(PATIENCE)
+        row = served.row(endless.request_id)
+    assert (row["outcome"], row["stream_state"]) == ("cut", "gateway_shutdown")
