@@ -22,9 +22,6 @@ from gateway_core.files import write_atomic
 from gateway_core.home import Home
 from gateway_core.key_text import is_key_text, new_key_text
 
-FILES = ("pepper", "signing.key", "operator.key")
-"""The keyring's files in the home: what a backup must carry for keys to work where it is restored."""
-
 
 class Keyring:
     """Pepper, signing key and operator's credential of one home. Reads or makes each when it is first asked for."""

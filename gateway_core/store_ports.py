@@ -318,9 +318,6 @@ class Records(Protocol):
     async def head(self, account_id: str) -> tuple[int, str]:
         """The chain's last sequence and hash."""
 
-    async def heads(self) -> dict[str, int]:
-        """Account → last sequence, for accounts that have any record."""
-
     async def cursor(self, sink: str, account_id: str) -> int:
         """The last sequence that a sink has taken."""
 
@@ -407,7 +404,7 @@ class RecordsFound(msgspec.Struct, frozen=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True):
-    """One daily rollup: an account's day on one model by one bearer, in one tier."""
+    """Sums of daily rollups: of an account's day on one model by one bearer, in one tier, as far as they are named."""
 
     day: str
     account_id: str
@@ -432,10 +429,7 @@ class Reports(Protocol):
     async def totals(
         self, account_id: str | None, since_day: str, until_day: str, by: Sequence[UsageGroup]
     ) -> list[UsageRow]:
-        """Sums of [since_day, until_day] by those fields; the fields that are not named are empty."""
-
-    async def usage(self, account_id: str | None, since_day: str, until_day: str) -> list[UsageRow]:
-        """Rollups of [since_day, until_day], of one account or of all."""
+        """Sums of [since_day, until_day] of one account or of all, by those fields; what is not named is empty."""
 
 
 Expiring = Literal["operator_log", "revoked_jtis", "day_keys", "memories"]

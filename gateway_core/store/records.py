@@ -54,10 +54,6 @@ class SqliteRecords:
         """The chain's last sequence and hash; 0 and the genesis hash where there is no record."""
         return await self._readers.run(_head, account_id)
 
-    async def heads(self) -> dict[str, int]:
-        """Account → last sequence, for accounts that have any record."""
-        return await self._readers.run(_heads)
-
     async def cursor(self, sink: str, account_id: str) -> int:
         """The last sequence that a sink has taken."""
         return await self._readers.run(_cursor, sink, account_id)
@@ -127,10 +123,6 @@ def _read(db: sqlite3.Connection, query: RecordQuery) -> list[Record]:
 def _head(db: sqlite3.Connection, account_id: str) -> tuple[int, str]:
     row = db.execute("SELECT sequence, hash FROM heads WHERE account_id = ?", (account_id,)).fetchone()
     return (row[0], row[1].hex()) if row else (0, genesis(account_id).hex())
-
-
-def _heads(db: sqlite3.Connection) -> dict[str, int]:
-    return dict(db.execute("SELECT account_id, sequence FROM heads").fetchall())
 
 
 def _cursor(db: sqlite3.Connection, sink: str, account_id: str) -> int:

@@ -9,10 +9,6 @@ from gateway_core.store.readers import Readers
 from gateway_core.store_ports import UsageGroup, UsageRow
 from gateway_core.types import Usage
 
-_COLUMNS = (
-    "day, account_id, bearer_id, model, tier, calls, input, output, cached, cache_write, reasoning, estimated_calls, "
-    "charge, credit_used, overage, owed, loss"
-)
 _FIELDS: dict[UsageGroup, str] = {
     "day": "day",
     "account": "account_id",
@@ -39,10 +35,6 @@ class SqliteReports:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
-    async def usage(self, account_id: str | None, since_day: str, until_day: str) -> list[UsageRow]:
-        """Rollups of [since_day, until_day], of one account or of all, by day."""
-        return await self._readers.run(_usage, account_id, since_day, until_day)
-
     async def totals(
         self, account_id: str | None, since_day: str, until_day: str, by: Sequence[UsageGroup]
     ) -> list[UsageRow]:
@@ -67,14 +59,6 @@ def _totals(
         whole = [high * UNITS_PER_USD + low for high, low in zip(amounts[::2], amounts[1::2], strict=True)]
         rows.append(_to_usage((*texts, *counts, *whole)))
     return rows
-
-
-def _usage(db: sqlite3.Connection, account_id: str | None, since_day: str, until_day: str) -> list[UsageRow]:
-    where, values = _where(account_id, since_day, until_day)
-    sql = (
-        f"SELECT {_COLUMNS} FROM rollups_daily{where} ORDER BY day, account_id, bearer_id, model, tier"  # our own names
-    )
-    return [_to_usage(row) for row in db.execute(sql, values)]
 
 
 def _where(account_id: str | None, since_day: str, until_day: str) -> tuple[str, list[Any]]:

@@ -322,7 +322,7 @@ class ReportsSuite:
         for number, amount in enumerate(amounts):
             held = hold(f"req_{number}", amount, bearer_id=f"key_{number}", account_id=ACCOUNT)
             await store.ledger.settle(settlement(held, amount, served_at=samples.STARTED_AT))
-        rows = await store.reports.usage(ACCOUNT, "2026-11-22", "2026-11-22")
+        rows = await store.reports.totals(ACCOUNT, "2026-11-22", "2026-11-22", samples.EVERY_GROUP)
         assert sorted(row.charge for row in rows) == amounts
         (whole,) = await store.reports.totals(ACCOUNT, "2026-11-22", "2026-11-22", ("day",))
         assert (whole.charge, whole.owed, whole.credit_used + whole.overage) == (sum(amounts),) * 3

@@ -219,7 +219,7 @@ class LedgerSuite(OpenedStore):
         for number in range(12):
             await spend(store, hold(f"req_{number:02}", MAX_AMOUNT), MAX_AMOUNT)
         assert (await store.ledger.month("acct_sample", MONTH)).settled == 12 * MAX_AMOUNT
-        (row,) = await store.reports.usage("acct_sample", "2026-11-22", "2026-11-22")
+        (row,) = await store.reports.totals("acct_sample", "2026-11-22", "2026-11-22", samples.EVERY_GROUP)
         assert (row.charge, row.overage) == (12 * MAX_AMOUNT, 12 * MAX_AMOUNT)
 
     async def test_another_gateways_bill_leaves_no_record(self, store: Store) -> None:

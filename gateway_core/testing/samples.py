@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway_core.money import Units
+from gateway_core.store_ports import UsageGroup
 from gateway_core.types import (
     AUDIT_THREAD,
     Account,
@@ -14,6 +15,9 @@ from gateway_core.types import (
     Rates,
     Record,
 )
+
+EVERY_GROUP: tuple[UsageGroup, ...] = ("day", "account", "key", "model", "tier")
+"""What totals may be of, all at once: a row each daily rollup."""
 
 STARTED_AT = 1_795_305_600_000
 """2026-11-22T00:00:00Z."""
