@@ -123,6 +123,8 @@ class Committer:
         self._enough = 0
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = 0.0
+        #: What the last timer was set for, which has passed.
+        self._passed = float("-inf")
         self._idle = asyncio.Event()
         self._idle.set()
         #: False from a commit that failed for good until one has landed again, and when it is closed.
@@ -212,7 +214,7 @@ class Committer:
         load = self.expected + waiting
         if load > self._peak:
             self._peak = load
-        now = self.time()
+        now = max(self.time(), self._passed)
         # Where one commit holds all that is expected, those whom the last one has let go come back in the next.
         since = self._ended if self._peak <= MOST_AWAITED else self._began
         if waiting:
@@ -263,6 +265,8 @@ class Committer:
         self._timer = self._loop.call_at(when, self._fired)
 
     def _fired(self) -> None:
+        # The loop's clock has whole milliseconds: it may say a little less, and would fire anew until it does not.
+        self._passed = self._fires_at
         self._timer, self._enough = None, 0
         self._maybe_begin()
 

@@ -159,6 +159,20 @@ async def test_expected_rows_that_do_not_come_are_waited_for_one_window(
     assert books.committed[1:] == [["a", "b"]]
 
 
+async def test_a_timer_is_believed_where_the_clock_is_coarse_and_behind_it(
+    books: ListBooks, made: Callable[..., Committer]
+) -> None:
+    """Else it would be set again for what has passed, and fire in every turn of the loop until the clock has moved."""
+    committer = made()
+    await asyncio.gather(*submitted(committer, "a"))
+    committer.expected = 5
+    now = committer.time()
+    committer.time = lambda: now
+    async with asyncio.timeout(30):
+        await asyncio.gather(*submitted(committer, "b"))
+    assert books.committed == [["a"], ["b"]]
+
+
 async def test_those_whom_a_commit_has_let_go_share_the_next_however_long_it_took(
     books: ListBooks, made: Callable[..., Committer]
 ) -> None:
