@@ -206,6 +206,8 @@ def _account_name(text: str) -> str:
     name = name_of(text)
     if name.startswith(ACCOUNT_ID):
         raise InvalidRequest(f"A name cannot begin with '{ACCOUNT_ID}': ids do.", param="name")
+    if "/" in name or name in (".", ".."):
+        raise InvalidRequest("A name cannot have a slash, nor be dots alone: paths name accounts by it.", param="name")
     return name
 
 

@@ -337,7 +337,9 @@ def test_accounts_are_unique_and_come_in_pages(operator: Caller) -> None:
     for number in range(3):
         operator.ok("POST", "/v1/admin/accounts", {"name": f"page-{number}"}, 201)
     assert operator.refused(409, "conflict", "POST", "/v1/admin/accounts", {"name": "page-0"})["param"] == "name"
-    operator.refused(400, "invalid_request", "POST", "/v1/admin/accounts", {"name": "acct_mine"})
+    for name in ("acct_mine", "a/b", ".", ".."):  # no path could name these
+        error = operator.refused(400, "invalid_request", "POST", "/v1/admin/accounts", {"name": name})
+        assert error["param"] == "name"
     operator.refused(404, "not_found", "GET", "/v1/admin/accounts/nobody")
     names, after = [], ""
     while True:
