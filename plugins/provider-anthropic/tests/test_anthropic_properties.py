@@ -96,6 +96,29 @@ def test_any_conversation_becomes_a_request_that_is_taken_whole(body: dict[str, 
     assert len(results) == sum(message["role"] == "tool" for message in body["messages"])
 
 
+CALL = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}],
+}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "sunny"}
+PLAIN = [{"role": role, "content": text} for role in ("user", "assistant", "system") for text in ("", " ", "a", "b ")]
+ANY_ORDER = st.lists(st.sampled_from([CALL, RESULT, *PLAIN]), min_size=1, max_size=6)
+
+
+def outcome(body: Mapping[str, Any], model: str) -> Any:
+    try:
+        return converted(body, model)
+    except InvalidRequest as refused:
+        return refused.message, refused.param
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(bodies() | ANY_ORDER.map(lambda messages: {"model": "m", "messages": messages}), st.sampled_from(MODELS))
+def test_a_message_of_text_alone_is_what_it_is_with_a_name_beside_it(body: dict[str, Any], model: str) -> None:
+    named = [{**message, "name": "n"} for message in body["messages"]]
+    assert outcome({**body, "messages": named}, model) == outcome(body, model)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(bodies(media=False), st.sampled_from(MODELS), st.booleans())
 def test_thinking_that_is_kept_is_given_back_in_its_place(body: dict[str, Any], model: str, whole: bool) -> None:

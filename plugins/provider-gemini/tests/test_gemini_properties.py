@@ -60,6 +60,29 @@ def test_M3_T6_any_conversation_is_one_that_the_api_takes(body: Body, model: str
     converted(body, model)
 
 
+CALL = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}],
+}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "sunny"}
+PLAIN = [{"role": role, "content": text} for role in ("user", "assistant", "system") for text in ("", " ", "a", "b ")]
+ANY_ORDER = st.lists(st.sampled_from([CALL, RESULT, *PLAIN]), min_size=1, max_size=6)
+
+
+def outcome(body: Body, model: str) -> Any:
+    try:
+        return converted(body, model)[1]
+    except InvalidRequest as refused:
+        return refused.message, refused.param
+
+
+@settings(max_examples=150, deadline=None)
+@given(bodies() | ANY_ORDER.map(lambda messages: {"model": "m", "messages": messages}), st.sampled_from(MODELS))
+def test_a_message_of_text_alone_is_what_it_is_with_a_name_beside_it(body: Body, model: str) -> None:
+    named = [{**message, "name": "n"} for message in body["messages"]]
+    assert outcome({**body, "messages": named}, model) == outcome(body, model)
+
+
 @settings(max_examples=80, deadline=None)
 @given(bodies(settings=False), st.sampled_from(MODELS))
 def test_M1_M2_M3_no_text_is_lost_or_moved(body: Body, model: str) -> None:

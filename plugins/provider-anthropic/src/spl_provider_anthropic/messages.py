@@ -20,6 +20,7 @@ Thoughts = Mapping[str, Sequence[Block]]
 """Id of a tool call → the thinking blocks that came right before it."""
 
 _decode = msgspec.json.Decoder().decode
+_SIDES = ("user", "assistant")
 
 
 class Turn:
@@ -85,7 +86,11 @@ class Conversation:
     def read(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Takes in all messages. Raises InvalidRequest, naming the field, for what the API could not take."""
         for index, message in enumerate(messages):
-            role, place = message["role"], f"messages[{index}]"
+            role = message["role"]
+            if len(message) == 2 and role in _SIDES and isinstance(text := message.get("content"), str):
+                self._text(role, text)
+                continue
+            place = f"messages[{index}]"
             if role == "user":
                 blocks = all_blocks(message["content"], f"{place}.content", self._fetched)
                 if blocks:  # one that says nothing is no turn
@@ -99,6 +104,14 @@ class Conversation:
         self._waiting.check_none()
 
     # ------------------------------------------------------------ each role
+
+    def _text(self, role: str, text: str) -> None:
+        """A message that is text and nothing else, as most are: the same as below, and shorter."""
+        if role == "assistant":
+            self._waiting.check_none()
+        if text and not text.isspace():
+            turn = self._user() if role == "user" else self._turn(role)
+            turn.blocks.append({"type": "text", "text": text})
 
     def _instructions(self, blocks: list[Block]) -> None:
         """A system message: at the head the system prompt, later where it stands, as near to its rank as can be."""
