@@ -67,6 +67,8 @@ def _is_foreign(body: Mapping[str, Any]) -> bool:
 
 def _is_marked(holder: dict[str, Any]) -> bool:
     """Whether `_cleaned` would leave something out."""
+    if len(holder) == 2 and "role" in holder and isinstance(holder.get("content"), str):
+        return False  # what most messages are
     if not _FOREIGN.isdisjoint(holder):
         return True
     for group in ("content", "tool_calls"):
