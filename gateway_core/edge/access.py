@@ -9,6 +9,11 @@ from gateway_core.ports import Gate
 from gateway_core.types import Credentials, Principal
 
 
+def actor_of(principal: Principal | None) -> str:
+    """What the operators' log calls a caller."""
+    return "" if principal is None else principal.bearer_id
+
+
 class Access:
     """Turns a request's headers into a principal, and holds that to an endpoint's gate."""
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from gateway_core.clock import iso
 from gateway_core.config_decode import nearest
 from gateway_core.edge import answers
+from gateway_core.edge.access import actor_of
 from gateway_core.edge.bodies import amount, checked_query, decoded, name_of, page_size
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import ACCOUNT_ID, find_account
@@ -132,7 +133,7 @@ class AccountEndpoints:
             cap=amount(body.cap_usd, "cap_usd"),
             monthly_credit=amount(body.credit_usd, "credit_usd") or Units(0),
         )
-        await self._directory.create_account(account, _actor(principal))
+        await self._directory.create_account(account, actor_of(principal))
         return answers.json(described(account), 201)
 
     async def show(self, request: Request, _principal: Principal | None) -> Response:
@@ -146,7 +147,7 @@ class AccountEndpoints:
             account = await find_account(self._directory, request.path_params["name"])
             changed = self._changed(account, body)
             if changed != account:
-                await self._directory.update_account(changed, _actor(principal), _action(account, changed))
+                await self._directory.update_account(changed, actor_of(principal), _action(account, changed))
         return answers.json(described(changed))
 
     def _changed(self, account: Account, body: AccountChange) -> Account:
@@ -215,7 +216,3 @@ def _action(before: Account, after: Account) -> str:
     if before.suspended == after.suspended:
         return "account.update"
     return "account.suspend" if after.suspended else "account.resume"
-
-
-def _actor(principal: Principal | None) -> str:
-    return "" if principal is None else principal.bearer_id

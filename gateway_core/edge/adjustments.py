@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from gateway_core.clock import iso, month_of
 from gateway_core.edge import answers
+from gateway_core.edge.access import actor_of
 from gateway_core.edge.bodies import amount, checked_query, decoded, month_name, name_of, page_size
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import find_account
@@ -106,7 +107,7 @@ class AdjustmentEndpoints:
                 kind=body.kind,
                 amount=units if body.kind == "reversal" else Units(-units),
                 why=why,
-                who="" if principal is None else principal.bearer_id,
+                who=actor_of(principal),
                 at=now,
                 refers_to=refers_to,
             )

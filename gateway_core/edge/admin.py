@@ -10,6 +10,7 @@ from starlette.responses import Response
 from gateway_core import config_file
 from gateway_core.clock import iso
 from gateway_core.edge import answers
+from gateway_core.edge.access import actor_of
 from gateway_core.edge.bodies import checked_query, decoded, page_size, position
 from gateway_core.edge.host import Host
 from gateway_core.edge.queries import PageQuery
@@ -119,9 +120,8 @@ class AdminEndpoints:
             raise InvalidRequest(
                 f"The backup could not be written there: {(error.strerror or 'unknown').lower()}.", param="path"
             ) from None
-        actor = "" if principal is None else principal.bearer_id
         now = self._services.clock.now_ms()
-        await self._services.store.directory.log(LogEntry(now, actor, "store.backup", str(target)))
+        await self._services.store.directory.log(LogEntry(now, actor_of(principal), "store.backup", str(target)))
         return answers.json(ShownBackup(object="backup", path=str(target)), 201)
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from gateway_core import jwt, key_sets
 from gateway_core.clock import iso
 from gateway_core.edge import answers
+from gateway_core.edge.access import actor_of
 from gateway_core.edge.bodies import amount, checked_query, decoded, name_of, page_size
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import find_account
@@ -204,7 +205,7 @@ class InstanceEndpoints:
             push_url=self._push_url(body.push_url),
             cap=amount(body.cap_usd, "cap_usd"),
         )
-        await self._instances.add(instance, _actor(principal))
+        await self._instances.add(instance, actor_of(principal))
         return answers.json(await self._described(instance), 201)
 
     async def provision(self, request: Request, principal: Principal | None) -> Response:
@@ -222,7 +223,7 @@ class InstanceEndpoints:
             push_url=self._push_url(body.push_url),
             cap=amount(body.cap_usd, "cap_usd"),
         )
-        await self._instances.add(instance, _actor(principal))
+        await self._instances.add(instance, actor_of(principal))
         provisioned: ProvisionedInstance = {
             **await self._described(instance),
             "signing_key": key.as_pem(private=True).decode(),
@@ -239,7 +240,7 @@ class InstanceEndpoints:
         body = await decoded(request, InstanceChange)
         async with self._changing:
             changed = self._changed(await self._find(request), body)
-            await self._instances.update(changed, _actor(principal), "instance.update")
+            await self._instances.update(changed, actor_of(principal), "instance.update")
         return answers.json(await self._described(changed))
 
     def _changed(self, instance: Instance, body: InstanceChange) -> Instance:
@@ -263,7 +264,7 @@ class InstanceEndpoints:
             if instance.revoked_at is not None:
                 raise Conflict(f"The instance {instance.id} was revoked already, at {iso(instance.revoked_at)}.")
             revoked = msgspec.structs.replace(instance, revoked_at=self._services.clock.now_ms())
-            await self._instances.update(revoked, _actor(principal), "instance.revoke")
+            await self._instances.update(revoked, actor_of(principal), "instance.revoke")
         return answers.json(await self._described(revoked))
 
     async def revoke_token(self, request: Request, principal: Principal | None) -> Response:
@@ -273,7 +274,7 @@ class InstanceEndpoints:
         if not jwt.is_jti(body.jti):
             raise InvalidRequest("'jti' must be the id of a bearer, as it has it.", param="jti")
         ends = self._services.clock.now_ms() + (jwt.LONGEST_LIFE + 2 * jwt.SKEW) * 1000
-        await self._instances.revoke_jti(instance.id, body.jti, ends, _actor(principal))
+        await self._instances.revoke_jti(instance.id, body.jti, ends, actor_of(principal))
         return answers.json(ShownRevokedToken(object="revoked_token", instance=instance.id, jti=body.jti), 201)
 
     async def _find(self, request: Request) -> Instance:
@@ -355,10 +356,6 @@ def _changed_keys(instance: Instance, body: InstanceChange) -> str:
     if not 0 < len(keys) <= jwt.MOST_KEYS:
         raise InvalidRequest(f"An instance has 1 to {jwt.MOST_KEYS} keys; to end it, revoke it.")
     return jwt.key_set_text(keys)
-
-
-def _actor(principal: Principal | None) -> str:
-    return "" if principal is None else principal.bearer_id
 
 
 def _iso(at_ms: int | None) -> str | None:

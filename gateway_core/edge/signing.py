@@ -11,6 +11,7 @@ from gateway_core.clock import iso
 from gateway_core.config import Table
 from gateway_core.config_checks import OWN_BEARERS, is_http_url
 from gateway_core.edge import answers
+from gateway_core.edge.access import actor_of
 from gateway_core.edge.bodies import decoded
 from gateway_core.edge.host import Host
 from gateway_core.errors import Conflict, InvalidRequest
@@ -163,10 +164,8 @@ class SigningEndpoints:
         return answers.json(shown, 201)
 
     async def _log(self, principal: Principal | None, action: str, subject: str, detail: dict[str, Any]) -> None:
-        actor = "" if principal is None else principal.bearer_id
-        await self._services.store.directory.log(
-            LogEntry(self._services.clock.now_ms(), actor, action, subject, detail)
-        )
+        entry = LogEntry(self._services.clock.now_ms(), actor_of(principal), action, subject, detail)
+        await self._services.store.directory.log(entry)
 
     def _described(self) -> SigningKeys:
         signer = self._services.signer

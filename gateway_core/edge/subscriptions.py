@@ -10,6 +10,7 @@ from starlette.responses import Response
 from gateway_core.clock import iso
 from gateway_core.config import PlanConfig
 from gateway_core.edge import answers
+from gateway_core.edge.access import actor_of
 from gateway_core.edge.bodies import decoded
 from gateway_core.edge.host import Host
 from gateway_core.edge.names import find_account
@@ -204,12 +205,12 @@ class SubscriptionEndpoints:
     async def _begin(self, account: Account, plan: str, principal: Principal | None, action: str) -> Response:
         now = self._services.clock.now_ms()
         wanted = subscription_to(plan, self._services.config.plans, account.id, now)
-        begun = await self._subscriptions.start(wanted, _actor(principal), action=action)
+        begun = await self._subscriptions.start(wanted, actor_of(principal), action=action)
         return answers.json(described(begun, account), 201)
 
     async def _change(self, request: Request, principal: Principal | None, status: SubscriptionStatus) -> Response:
         account = await self._account(request)
-        changed = await self._subscriptions.change(account.id, status, _actor(principal))
+        changed = await self._subscriptions.change(account.id, status, actor_of(principal))
         return answers.json(described(changed, account))
 
     async def _account(self, request: Request) -> Account:
@@ -255,7 +256,3 @@ def _plan(name: str, plan: PlanConfig) -> ShownPlan:
 
 def _never(account: Account) -> str:
     return f"The account {account.name} never had a subscription."
-
-
-def _actor(principal: Principal | None) -> str:
-    return "" if principal is None else principal.bearer_id
