@@ -1,8 +1,7 @@
 """The audit record of one call: what it says, and how records are chained."""
 
 import hashlib
-import sys
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import msgspec
 
@@ -11,10 +10,8 @@ from gateway_core.money import Units, usd
 from gateway_core.types import Adjustment, Outcome, Settlement, StreamState
 
 _encode = msgspec.json.Encoder().encode
-_GAP = msgspec.Raw(b"\0")
-"""Stands for a value: JSON has no such byte."""
-_BYTES = "latin-1"
-"""One character for each byte: a price's "×" would make every copy of a record's text a slow one."""
+_TEXT, _COUNT, _JSON = msgspec.Raw(b'"\0b"'), msgspec.Raw(b"\0d"), msgspec.Raw(b"\0b")
+"""Places for a string, an integer and what is JSON already. The zero, a byte that JSON has nowhere, stands for %."""
 
 
 class CallRecord(TypedDict):
@@ -88,31 +85,39 @@ class RecordForm:
     """The records of calls alike, filled in: `record_body` for settlements that differ only in what a call has of its
     own. Most of such a record's bytes are written once."""
 
-    __slots__ = ("_pieces",)
+    __slots__ = ("_template",)
 
-    OWN = (
-        "cost_usd", "tokens_input", "tokens_output", "latency_ms", "request_id", "ttft_ms", "tokens_cached",
-        "tokens_cache_write", "tokens_reasoning", "tokens_generated", "credit_used_usd", "overage_usd", "served_at",
-    )  # fmt: skip
+    OWN: ClassVar = {
+        "cost_usd": _TEXT, "tokens_input": _COUNT, "tokens_output": _COUNT, "latency_ms": _COUNT, "request_id": _TEXT,
+        "ttft_ms": _JSON, "tokens_cached": _COUNT, "tokens_cache_write": _COUNT, "tokens_reasoning": _COUNT,
+        "tokens_generated": _COUNT, "credit_used_usd": _TEXT, "overage_usd": _TEXT, "served_at": _TEXT,
+    }  # fmt: skip
     """What a call has of its own, in the record's order."""
 
     def __init__(self, settlement: Settlement) -> None:
-        record = {**_call_record(settlement, Units(0), Units(0)), **dict.fromkeys(self.OWN, _GAP)}
-        #: What stands before each value of OWN, and behind the last one: a character for each byte. All but one of
-        #: them are those of other keys' forms, too.
-        self._pieces = tuple(map(sys.intern, _encode(record).decode(_BYTES).split("\0")))
+        form = _encode({**_call_record(settlement, Units(0), Units(0)), **self.OWN})
+        #: The record with a place for each value of OWN. What is made of a bytearray is one, and bound as it is.
+        self._template = bytearray(form.replace(b"%", b"%%").replace(b"\0", b"%"))
 
-    def body(self, settlement: Settlement, credit_used: int, overage: int) -> bytes:
+    def body(self, settlement: Settlement, credit_used: int, overage: int) -> bytearray:
         """The record of one of them. Its request id is one of ours (`ids`): JSON need not escape it."""
-        a, b, c, d, e, f, g, h, i, j, k, l, m, end = self._pieces  # noqa: E741  # one letter a piece
         usage, ttft, charge = settlement.usage, settlement.ttft_ms, settlement.charge
-        cost = usd(charge)
-        return (
-            f'{a}"{cost}"{b}{usage.input}{c}{usage.output}{d}{settlement.latency_ms}{e}"{settlement.hold.id}"'
-            f"{f}{'null' if ttft is None else ttft}{g}{usage.cached}{h}{usage.cache_write}{i}{usage.reasoning}"
-            f'{j}{settlement.generated.output}{k}"{usd(credit_used)}"{l}"{cost if overage == charge else usd(overage)}"'
-            f'{m}"{iso(settlement.served_at)}"{end}'
-        ).encode(_BYTES)
+        cost = usd(charge).encode()
+        return self._template % (  # type: ignore[return-value]  # typeshed has it that bytes are made of it
+            cost,
+            usage.input,
+            usage.output,
+            settlement.latency_ms,
+            settlement.hold.id.encode(),
+            b"null" if ttft is None else b"%d" % ttft,
+            usage.cached,
+            usage.cache_write,
+            usage.reasoning,
+            settlement.generated.output,
+            usd(credit_used).encode() if credit_used else b"0",
+            cost if overage == charge else usd(overage).encode(),
+            iso(settlement.served_at).encode(),
+        )
 
 
 def adjustment_body(adjustment: Adjustment) -> bytes:
@@ -136,8 +141,7 @@ def genesis(account_id: str) -> bytes:
     return hashlib.sha256(account_id.encode()).digest()
 
 
-def link(previous: bytes, sequence: int, record_id: str, body: bytes) -> bytes:
+def link(previous: bytes, sequence: int, record_id: str, body: bytes | bytearray) -> bytes:
     """h = SHA-256(previous h ‖ sequence ‖ record id ‖ SHA-256(body)); the sequence as 8 bytes, big-endian."""
-    return hashlib.sha256(
-        previous + sequence.to_bytes(8, "big") + record_id.encode() + hashlib.sha256(body).digest()
-    ).digest()
+    parts = previous, sequence.to_bytes(8, "big"), record_id.encode(), hashlib.sha256(body).digest()
+    return hashlib.sha256(b"".join(parts)).digest()

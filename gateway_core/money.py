@@ -40,7 +40,9 @@ def _plain(units: int, decimals: int) -> str:
         return "0"
     if units < 0:
         return "-" + _plain(-units, decimals)
-    digits = str(units).zfill(decimals + 1)
+    digits = str(units)
+    if len(digits) <= decimals:  # as nearly every call's
+        return "0." + digits.zfill(decimals).rstrip("0")
     fraction = digits[-decimals:].rstrip("0")
     return f"{digits[:-decimals]}.{fraction}" if fraction else digits[:-decimals]
 

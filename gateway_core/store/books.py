@@ -243,7 +243,7 @@ class Transaction:
     # ------------------------------------------------------------ records
 
     def _chain(
-        self, head: Head, thread: str, record_id: str, body: bytes, at: int, model: str | None
+        self, head: Head, thread: str, record_id: str, body: bytearray, at: int, model: str | None
     ) -> tuple[Any, ...]:
         """The values of _RECORD_COLUMNS for the chain's next record. Whoever changes a head sees to it that it is
         written."""
@@ -253,7 +253,7 @@ class Transaction:
         if head.hours.get(thread) != hour:
             head.hours[thread] = hour
             self._hours += (head.account_id, thread, hour, sequence)
-        return (head.account_id, sequence, record_id, at, model, bytearray(body), bytearray(hash_))
+        return (head.account_id, sequence, record_id, at, model, body, bytearray(hash_))
 
     def append(
         self, account_id: str, thread: str, record_id: str, body: bytes, origin: str, model: str | None
@@ -265,25 +265,31 @@ class Transaction:
             return Record(record_id, account_id, there, sequence, at, msgspec.Raw(stored), hash_.hex())
         now = self._now_ms()
         head = self._totals.head(account_id)
-        record = self._chain(head, thread, record_id, body, now, model)
+        record = self._chain(head, thread, record_id, bytearray(body), now, model)
         self._totals.touched_heads[head] = None
         self._db.execute(_APPEND_RECORD, (*record, thread, origin))
         return Record(record_id, account_id, thread, head.sequence, now, msgspec.Raw(body), head.hash.hex())
 
 
 def _roll_up(counts: list[int], settlement: Settlement, credit_used: int, overage: int) -> None:
-    """Adds a call to the values of its daily rollup."""
+    """Adds a call to the values of its daily rollup: what most calls have none of is looked at, and not added."""
     usage = settlement.usage
     counts[0] += 1
     counts[1] += usage.input
     counts[2] += usage.output
-    counts[3] += usage.cached
-    counts[4] += usage.cache_write
-    counts[5] += usage.reasoning
-    counts[6] += usage.estimated
+    if usage.cached:
+        counts[3] += usage.cached
+    if usage.cache_write:
+        counts[4] += usage.cache_write
+    if usage.reasoning:
+        counts[5] += usage.reasoning
+    if usage.estimated:
+        counts[6] += 1
     counts[7] += settlement.generated.output
     counts[8] += settlement.charge
-    counts[9] += credit_used
+    if credit_used:
+        counts[9] += credit_used
     counts[10] += overage
     counts[11] += settlement.owed
-    counts[12] += settlement.loss
+    if settlement.loss:
+        counts[12] += settlement.loss

@@ -62,5 +62,16 @@ def test_a_form_gives_the_bytes_that_the_encoder_gives(calls: list[Settlement], 
         assert form.body(call, credit, overage) == record_body(call, credit, overage)
 
 
+def test_what_means_something_to_a_template_is_said_as_it_is() -> None:
+    held = hold(request_id(), model="50%d %b %% %(x)s", bearer_id="key_\0%")
+    call = settlement(held, 7, provider="%", upstream_model="\\%\x7f×", error_code="\0\0b")
+    assert RecordForm(call).body(call, Units(3), Units(4)) == record_body(call, Units(3), Units(4))
+
+
+def test_a_record_is_what_sqlite_binds_without_a_copy() -> None:
+    call = settlement(hold(request_id()))
+    assert type(RecordForm(call).body(call, Units(0), call.charge)) is bytearray
+
+
 def test_what_a_call_has_of_its_own_is_named_in_the_records_order() -> None:
     assert [name for name in CallRecord.__annotations__ if name in RecordForm.OWN] == list(RecordForm.OWN)
