@@ -1,5 +1,7 @@
 """Price arithmetic: exact, a partition of the prompt, and never above what was held."""
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -159,3 +161,10 @@ def test_dated_prices_are_in_order_with_readable_ids() -> None:
         (1_767_225_600_000, "m@2026-01-01×1.30"),
         (1_772_323_200_000, "m@2026-03-01×1.30"),
     ]
+
+
+@given(st.builds(lambda digits, zeros: digits * 10**zeros, st.integers(-(10**6), 10**6), st.integers(0, 13)))
+def test_an_amount_is_written_exactly_and_plainly(amount: int) -> None:
+    for text, decimals in ((usd(amount), 12), (cents(amount), 10)):
+        exact = Decimal(amount).scaleb(-decimals)
+        assert text == (f"{exact:f}".rstrip("0").rstrip(".") if exact % 1 else f"{exact:.0f}")
