@@ -215,27 +215,32 @@ def load(config: LoadedConfig, candidates: Sequence[Candidate] | None = None) ->
         manager.register(plugin.instance, name=plugin.name)
     manager.check_pending()
     plugins = PluginSet(manager, built, sorted(report.values(), key=lambda info: info.name))
+    _check_kinds(config, plugins)
     _check_claims(config, plugins)
     return plugins
 
 
 def _configured(config: LoadedConfig, found: Sequence[Candidate]) -> dict[str, KeyPath]:
-    """Plugins that the configuration names → the key that names them. A missing one is refused here."""
+    """Plugins that the configuration names → the key that names them. A missing one is refused here, but for the
+    providers' (`_check_kinds`)."""
+    installed = {candidate.name for candidate in found}
     names: dict[str, KeyPath] = {}
     for provider, table in config.config.providers.items():
-        names.setdefault(table["plugin"], ("providers", provider, "plugin"))
+        if table["plugin"] in installed:
+            names.setdefault(table["plugin"], ("providers", provider, "plugin"))
     for name in config.config.plugins.get("enabled", ()):
         names.setdefault(name, ("plugins", "enabled"))
     for name in config.config.plugins:
         if name != "enabled":
             names.setdefault(name, ("plugins", name))
-    installed = {candidate.name for candidate in found}
     for name, key in names.items():
         if name not in installed:
-            raise PluginError(
-                name, f"not installed, and {config.sources.where(key)} names it{nearest(name, installed)}"
-            )
+            raise _missing(config, name, key, installed)
     return names
+
+
+def _missing(config: LoadedConfig, name: str, key: KeyPath, known: Iterable[str], more: str = "") -> PluginError:
+    return PluginError(name, f"not installed, and {config.sources.where(key)} names it{nearest(name, known)}{more}")
 
 
 def _ordered(found: Sequence[Candidate], enabled: Sequence[str] | None) -> list[Candidate]:
@@ -356,6 +361,23 @@ def _check_hook(name: str, method: Any, options: Mapping[str, Any]) -> str:
     return hook
 
 
+def _check_kinds(config: LoadedConfig, plugins: PluginSet) -> None:
+    """Every provider must be of a kind that there is: a kind need not have its plugin's name."""
+    installed = {info.name for info in plugins.report}
+    tables = config.config.providers.items()
+    wanted = {table["plugin"]: provider for provider, table in tables if table["plugin"] not in installed}
+    kinds = plugins.provider_kinds() if wanted else {}
+    for kind, provider in wanted.items():
+        if kind not in kinds:
+            key = ("providers", provider, "plugin")
+            raise _missing(config, kind, key, installed.union(kinds), _failed(plugins))
+
+
+def _failed(plugins: PluginSet) -> str:
+    failed = [f"plugin {info.name} failed: {info.reason}" for info in plugins.report if info.state == "failed"]
+    return f" ({'; '.join(failed)})" if failed else ""
+
+
 def _check_claims(config: LoadedConfig, plugins: PluginSet) -> None:
     """Every table must have a reader, every named tier a plugin."""
     problems = Problems(config.sources)
@@ -369,7 +391,7 @@ def _check_claims(config: LoadedConfig, plugins: PluginSet) -> None:
         if plugin.name in config.config.plugins and plugin.section != f"plugins.{plugin.name}":
             problems.add(("plugins", plugin.name), f"this plugin's settings stand in [{plugin.section}]")
     check_names(config.config, plugins.tiers, problems)
-    failed = [f"plugin {info.name} failed: {info.reason}" for info in plugins.report if info.state == "failed"]
-    if problems.found and failed:
-        problems.found = [ConfigError(f"{error} ({'; '.join(failed)})") for error in problems.found]
+    failed = _failed(plugins)
+    if failed:
+        problems.found = [ConfigError(f"{error}{failed}") for error in problems.found]
     problems.check()

@@ -31,13 +31,13 @@ def check(target: Target, file: Path | None) -> None:
       spl config check conf/syncropic.toml
     """
     from gateway_core.cli.locate import assemble
-    from gateway_core.errors import ConfigError, ConfigProblems
+    from gateway_core.errors import ConfigError, ConfigProblems, PluginError
     from gateway_core.home import Home
 
     target.config = file or target.config
     try:
         gateway = assemble(target, Home(target.home))
-    except ConfigError as error:
+    except (ConfigError, PluginError) as error:
         *others, last = error.problems if isinstance(error, ConfigProblems) else (error,)
         for problem in others:
             click.echo(f"spl: {problem}", err=True)

@@ -31,6 +31,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ("spl",)) -> Iterat
 
 
 ALL = dict(commands(root.spl))
+MISSING = Path(__file__).with_name("data") / "missing_plugin.toml"
 LEAVES = {path: command for path, command in ALL.items() if not isinstance(command, click.Group)}
 
 
@@ -101,6 +102,7 @@ print(*(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)
         (["chat", "m", "t", "--url", "ftp://x"], 2, r".*give a whole address.*\. See 'spl chat --help'\."),
         (["thread", "records", "t", "--month", "2026-13"], 2, r".*not a month such as 2026-11\. See 'spl .*"),
         (["completion"], 2, r".*bash, zsh, fish\. See 'spl completion --help'\."),
+        (["config", "check", str(MISSING)], 1, r"spl: plugin nothing: not installed, .*"),
         (["config", "check", "none.toml"], 1, r"spl: .*there is no file none\.toml"),
         (["thread", "records", "t", "--month", "2026-11", "--since", "1d"], 2, r".*either --month or.*"),
         (["thread", "records", "t", "--follow", "-o", "json"], 2, r".*use -o jsonl.*"),

@@ -145,6 +145,32 @@ def test_27_a_plugin_that_is_named_and_missing_stops_the_start_with_the_nearest(
         load(configuration(tables), found("probe"))
 
 
+KINDS = """
+from gateway_core.hookspecs import hookimpl
+from gateway_core.ports import ProviderKind
+import msgspec
+class Plugin:
+    API = 1
+    @hookimpl
+    def register_providers(self):
+        return [ProviderKind(name, msgspec.Struct, None) for name in ("echo", "reverb")]
+"""
+
+
+def test_a_provider_is_of_any_kind_that_a_plugin_registers_whatever_the_plugin_is_called(install: Install) -> None:
+    install("sounds", KINDS)
+    plugins = load(configuration({"providers": {"a": {"plugin": "echo"}, "b": {"plugin": "reverb"}}}), found("sounds"))
+    assert set(plugins.provider_kinds()) == {"echo", "reverb"}
+    with pytest.raises(PluginError, match=r'^plugin echoo: not installed, and .*providers\.a\.plugin .*mean "echo"\?$'):
+        load(configuration({"providers": {"a": {"plugin": "echoo"}}}), found("sounds"))
+
+
+def test_where_a_kind_is_missing_a_plugin_that_failed_is_told_of(install: Install) -> None:
+    install("sounds", "import surely_not_there")
+    with pytest.raises(PluginError, match=r"^plugin echo: not installed, .*plugin sounds failed: cannot be imported"):
+        load(configuration({"providers": {"a": {"plugin": "echo"}}}), found("sounds"))
+
+
 def test_a_provider_that_uses_a_plugin_that_is_not_enabled_stops_the_start(install: Install) -> None:
     install("probe")
     install("other")
