@@ -469,11 +469,12 @@ async def test_a_refused_exchange_is_asked_once_more(upstream: HttpxUpstream, au
         assert len(server.exchanges) == 2
 
 
+@pytest.mark.parametrize("status", [103, 200])
 async def test_a_refusal_after_an_answer_has_begun_is_not_believed(
-    upstream: HttpxUpstream, authority: Authority
+    upstream: HttpxUpstream, authority: Authority, status: int
 ) -> None:
     async def handler(exchange: Exchange) -> None:
-        exchange.head(200)
+        exchange.head(status)
         exchange.reset(Codes.REFUSED_STREAM)
 
     async with Http2Server(authority, handler) as server:

@@ -29,6 +29,13 @@ reads is made to wait by its own window of `MOST_HELD`, and by nothing that it s
 MOST_ANSWERED = 1000
 """Pings and settings that are answered while the provider takes no answer."""
 
+MOST_UNSENT = 1024 * 1024
+"""Bytes of requests' bodies that wait here for the socket; beyond that it waits where it is."""
+
+TABLE = 4096
+"""Bytes of header lines that are remembered, so that they need not be sent again: looking for one takes longer with
+each, whatever the provider allows."""
+
 PARTING = 1.0
 """Seconds that the last frames get to leave us."""
 
@@ -122,7 +129,9 @@ class Session:
         self._fault: Exception | None = None
         self._limit = 0
         self._owed = 0
+        #: Since the last write: answers to pings and settings, and bytes of bodies.
         self._unsent_answers = 0
+        self._unsent = 0
         self._heard = self._loop.time()
         self._idle_since = self._heard
         self._to_write = asyncio.Event()
@@ -201,13 +210,14 @@ class Session:
             if exchange.fault is not None:
                 raise exchange.fault
             room = min(self._h2.local_flow_control_window(exchange.id), self._h2.max_outbound_frame_size)
-            if room <= 0:
+            if room <= 0 or self._unsent > MOST_UNSENT:
                 await exchange.changed()
                 continue
             piece = body[at : at + room]
             at += len(piece)
             exchange.sent = at == len(body)
             self._h2.send_data(exchange.id, piece, end_stream=exchange.sent)
+            self._unsent += len(piece)
             self._to_write.set()
 
     async def head(self, exchange: Exchange) -> None:
@@ -325,11 +335,11 @@ class Session:
 
     def _turned_away(self, exchange: Exchange) -> None:
         """The provider says that it has not begun with it; where it has begun to answer, that is not believed."""
-        begun = exchange.status or exchange.ended
-        exchange.fail(httpcore2.RemoteProtocolError("reset") if begun else Unprocessed("not begun"))
+        exchange.fail(httpcore2.RemoteProtocolError("reset") if exchange.size else Unprocessed("not begun"))
 
     def _settled(self) -> None:
         self._limit = min(MOST_STREAMS, self._h2.remote_settings.max_concurrent_streams)
+        self._h2.encoder.header_table_size = min(TABLE, self._h2.remote_settings.header_table_size)
         self._count_answer()
         if not self._ready.done():
             self._ready.set_result(None)
@@ -370,7 +380,7 @@ class Session:
             while True:
                 if data := self._h2.data_to_send():
                     await self._stream.write(data)
-                    self._unsent_answers = 0
+                    self._written()
                 elif self._fault is not None:
                     return
                 else:
@@ -378,6 +388,13 @@ class Session:
                     self._to_write.clear()
         except httpcore2.NetworkError as error:
             self.finish(error)
+
+    def _written(self) -> None:
+        self._unsent_answers = 0
+        if self._unsent:
+            self._unsent = 0
+            for exchange in self._exchanges.values():
+                exchange.wake()  # it may have more to send
 
     def _end_if_drained(self) -> None:
         if self._draining and not self._exchanges:

@@ -51,8 +51,10 @@ class _Pool(httpcore2.AsyncConnectionPool):
     async def aclose(self) -> None:
         """Closes every connection, and returns when all are gone."""
         await super().aclose()
-        for session in list(self._dialler.sessions):
+        sessions = list(self._dialler.sessions)
+        for session in sessions:
             session.finish(httpcore2.RemoteProtocolError("closed"))
+        for session in sessions:
             await session.gone()
 
 
