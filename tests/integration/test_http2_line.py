@@ -4,6 +4,8 @@ import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -88,17 +90,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Http2Serv
         yield made, authority
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, server: tuple[Http2Server, Authority]) -> Iterator[Line]:
+@contextmanager
+def in_front_of(server: tuple[Http2Server, Authority], home: Path, settings: str = "") -> Iterator[Line]:
     running, authority = server
 
     class Handle(UpstreamHandle):
         base_url = f"{running.url}/v1"
 
-    home = tmp_path_factory.mktemp("http2") / "home"
-    settings = "idle_timeout = 0.5\nfirst_byte_timeout = 0.5"
     env = {"SSL_CERT_FILE": str(authority.file)}
     with line(home, Handle(0, "sk-x"), client="httpx2", http2=True, upstream_settings=settings, env=env) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, server: tuple[Http2Server, Authority]) -> Iterator[Line]:
+    settings = "idle_timeout = 0.5\nfirst_byte_timeout = 0.5"
+    with in_front_of(server, tmp_path_factory.mktemp("http2") / "home", settings) as made:
         yield made
 
 
@@ -213,3 +220,20 @@ async def test_a_storm_leaves_every_call_settled(served: Line, tokens: Tokens) -
     assert len({request_id for request_id, _ in made}) == len(plans)
     assert served.reconciles()
     assert call(served, "none", stream=False).status_code == 200
+
+
+def test_a_shutdown_in_the_middle_settles_and_leaves_nothing(
+    tmp_path: Path, server: tuple[Http2Server, Authority]
+) -> None:
+    with in_front_of(server, tmp_path / "home") as served:
+        body = served.body(messages=[{"role": "user", "content": "silence 3"}], stream=True)
+        with served.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            pieces = answer.iter_text()
+            assert "word0" in next(pieces)
+            assert served.gateway.stop() == 0
+            assert text_of(events("".join(pieces))) in ("word1 word2 ", "word2 ", "")
+        (row,) = served.rows().values()
+        assert row["stream_state"] not in (None, "completed")
+        assert row["charge"] > 0
+        assert server[0].why_left(server[0].exchanges[-1]) in (Codes.CANCEL, None)
+        assert "Traceback" not in served.gateway.log.read_text()
