@@ -413,7 +413,8 @@ class Connection(asyncio.Protocol):
             # Only here: once the message is over the parser forgets.
             self.reusable = self._parser.should_keep_alive()
             if self.reusable:
-                self.good_until = self.loop.time() + _kept_for(self._lower)
+                kept = KEEP_ALIVE if self._lower.find(_KEPT) < 0 else _kept_for(self.headers["keep-alive"])
+                self.good_until = self.loop.time() + kept
 
 
 def _until_close(headers: Headers) -> bool:
@@ -424,12 +425,10 @@ def _until_close(headers: Headers) -> bool:
     return "content-length" not in headers
 
 
-def _kept_for(lower: bytes) -> float:
-    """Seconds that the connection may be idle: a second less than the provider says, in its head, that it waits."""
-    if lower.find(_KEPT) < 0:
-        return KEEP_ALIVE
-    for part in Headers(lower, lower)["keep-alive"].split(","):
+def _kept_for(said: str) -> float:
+    """Seconds that the connection may be idle: a second less than the provider says that it waits."""
+    for part in said.split(","):
         name, _, value = part.partition("=")
-        if name.strip() == "timeout" and value.strip().isdecimal():
+        if name.strip().lower() == "timeout" and value.strip().isdecimal():
             return min(KEEP_ALIVE, max(0.0, int(value) - 1.0))
     return KEEP_ALIVE

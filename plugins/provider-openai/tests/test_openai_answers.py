@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spl_provider_openai import answer
 from spl_provider_openai.answer import decode_any_completion, decode_completion
 from spl_provider_openai.provider import OpenAIProvider
 
@@ -134,3 +135,24 @@ def test_only_what_openai_writes_is_read_in_one_pass(monkeypatch: pytest.MonkeyP
         closely.clear()
         decode_completion(json.dumps({**ORDINARY, **change}).encode())
         assert len(closely) == looked
+
+
+def test_a_model_whose_answers_are_never_ordinary_is_hardly_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ordinary, odd = (json.dumps(fields).encode() for fields in (ORDINARY, {**ORDINARY, "timings": 1}))
+    looked: list[bytes] = []
+
+    def look(body: bytes) -> Completion | None:
+        looked.append(body)
+        return found(body)
+
+    found = answer._ordinary_completion
+    monkeypatch.setattr("spl_provider_openai.answer._ordinary_completion", look)
+    completions = answer.Completions()
+    for body in (odd, odd, ordinary) * 3:
+        assert completions.decode(body, None) == decode_any_completion(body)
+    assert len(looked) == 9  # an ordinary one among them is enough
+    looked.clear()
+    for _ in range(600):
+        completions.decode(odd, None)
+    assert len(looked) == 3 * answer._TRIES
+    assert completions.decode(ordinary, None) == decode_any_completion(ordinary)

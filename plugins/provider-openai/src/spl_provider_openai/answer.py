@@ -26,7 +26,9 @@ _OURS = ("id", "object", "created", "model")
 _NO_CHOICES = Raw(b"[]")
 _NO_USAGE = (None, None)
 _TRIES = 3
-"""How often a stream's events may turn out to be unlike each other."""
+"""How often a stream's events may turn out to be unlike each other, and a model's answers unlike OpenAI's."""
+_LOOKED_AGAIN = 256
+"""Answers, all unlike OpenAI's, after which they are taken to be like them again."""
 
 _NOT_SAID = Raw(b"")
 _END_OF_TIME = 2**40
@@ -53,15 +55,41 @@ class _Answer(Struct, forbid_unknown_fields=True):
 _ordinary = msgspec.json.Decoder(_Answer).decode
 
 
+class Completions:
+    """Decodes a model's plain answers. Nearly all that one server writes are alike: where three in a row were not as
+    OpenAI writes them, the next ones are not read as if they were, up to one now and then."""
+
+    __slots__ = ("_odd",)
+
+    def __init__(self) -> None:
+        #: Answers since the last ordinary one, or since one was last looked for.
+        self._odd = 0
+
+    def decode(self, body: bytes, secret: str | None) -> Completion:
+        """As `decode_completion`."""
+        if self._odd < _TRIES:
+            completion = _ordinary_completion(body)
+            if completion is not None:
+                self._odd = 0
+                return completion
+        self._odd = (self._odd + 1) % _LOOKED_AGAIN
+        return decode_any_completion(body, secret)
+
+
 def decode_completion(body: bytes, secret: str | None = None) -> Completion:
     """A plain answer. Raises a ProviderFault where it is none; `secret`, our key, stands in none of its words."""
+    return Completions().decode(body, secret)
+
+
+def _ordinary_completion(body: bytes) -> Completion | None:
+    """A plain answer as OpenAI writes it, in one pass; None where it is not one."""
     try:
         answer = _ordinary(_readable(body))
         counted, view = usage_in(answer.usage), _choices(answer.choices)
     except NONSENSE:
-        return decode_any_completion(body, secret)
+        return None
     if counted is None or len(view) != 1 or not is_plain(view[0], 0):
-        return decode_any_completion(body, secret)
+        return None
     extra: dict[str, Raw] = {}
     if answer.service_tier is not _NOT_SAID:
         extra["service_tier"] = answer.service_tier
