@@ -37,7 +37,7 @@ def usage_object(usage: Usage, fields: Mapping[str, msgspec.Raw] | None, cost_ce
         counts["prompt_tokens_details"] = {"cached_tokens": usage.cached}
         counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
     else:
-        counts.update(fields if _COUNTED.isdisjoint(fields) else _without(fields, _COUNTED))
+        counts |= fields if _COUNTED.isdisjoint(fields) else _without(fields, _COUNTED)
     return counts
 
 

@@ -1,6 +1,7 @@
 """What goes upstream: the client's body with the few fields that the gateway decides."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from gateway_core.types import ROUTED_FIELDS, ChatRequest
 from spl_provider_openai.quirks import FOREIGN, Quirks
 
 _encode = msgspec.json.Encoder().encode
-_FURTHER = ROUTED_FIELDS[1:]
+_FURTHER = frozenset(ROUTED_FIELDS) - {"model"}
 _LIMITS = ("max_completion_tokens", "max_tokens")
 _FOREIGN = frozenset(FOREIGN)
 """Anthropic's marks, and the notes that LiteLLM's SDK makes on an answer and sends back with it."""
@@ -20,11 +21,27 @@ def encode_request(
 ) -> bytes:
     """The body for the upstream. `request.rest` is our own encoding of all other fields: it is not encoded again
     where nothing in it has to change."""
-    body = request.body
+    rest = _rest(request, quirks)
+    if not stream and output_limit is None and rest != b"{}" and _FURTHER.isdisjoint(request.body):
+        return _opening(model) + rest[1:]
+    head = _encode(_decided(request, model, output_limit, quirks, stream=stream))
+    return head if rest == b"{}" else head[:-1] + b"," + rest[1:]
+
+
+@lru_cache(maxsize=256)  # a pure function
+def _opening(model: str) -> bytes:
+    """The beginning of a request of which the gateway decides nothing but the model."""
+    return _encode({"model": model})[:-1] + b","
+
+
+def _decided(
+    request: ChatRequest, model: str, output_limit: int | None, quirks: Quirks, *, stream: bool
+) -> dict[str, Any]:
+    """The fields that the gateway decides."""
     fields: dict[str, Any] = {"model": model}
-    for name in _FURTHER:
-        if name in body:
-            fields[name] = body[name]
+    for name in ROUTED_FIELDS[1:]:
+        if name in request.body:
+            fields[name] = request.body[name]
     if quirks.limit_field is not None or output_limit is not None:
         _set_limit(fields, quirks.limit_field, output_limit)
     if stream:
@@ -35,8 +52,7 @@ def encode_request(
             fields.pop("stream_options", None)
     for name in quirks.omit:
         fields.pop(name, None)
-    head, rest = _encode(fields), _rest(request, quirks)
-    return head if rest == b"{}" else head[:-1] + b"," + rest[1:]
+    return fields
 
 
 def _rest(request: ChatRequest, quirks: Quirks) -> bytes:
