@@ -288,7 +288,10 @@ class Pipeline:
         """Settles, gives back what was reserved and not used, and waits until the row is on disk."""
         if settlement.loss:
             self._losses.note(settlement)
-        self._limiter.settle(admitted.reservation, settlement.usage.input + settlement.usage.output)
+        try:
+            self._limiter.settle(admitted.reservation, settlement.usage.input + settlement.usage.output)
+        except Exception:  # a window that counts wrong must not keep a call from its ledger
+            log.exception("%s: the limiter failed", admitted.hold.id)
         try:
             row = await self._store.ledger.settle(settlement, answer)
         except StoreError as error:

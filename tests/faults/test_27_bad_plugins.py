@@ -154,3 +154,36 @@ def test_27_a_plugin_that_is_configured_and_bad_stops_the_start_by_name(
     )
     assert complaint in done.stderr + done.stdout
     assert bool(config) == (done.returncode != 0)
+
+
+LIMITER = """
+from gateway_core.hookspecs import API, hookimpl
+from gateway_core.limits import MemoryLimiter
+from gateway_core.ports import LimiterKind
+
+class Lame(MemoryLimiter):
+    def settle(self, reservation, tokens):
+        raise LookupError("canary")
+
+class Plugin:
+    API = API
+
+    @hookimpl
+    def register_limiters(self):
+        build = lambda url, store, clock: Lame("memory", store, clock)
+        return [LimiterKind("lame", build)]
+"""
+
+
+def test_27_a_limiter_that_fails_when_a_call_ends_keeps_it_from_no_ledger(
+    tmp_path: Path, openai_upstream_process: UpstreamHandle
+) -> None:
+    env = install(tmp_path / "site", "spl-lame", "lame = a_lame_one:Plugin", LIMITER)
+    with line(tmp_path / "home", openai_upstream_process, more='\n[limits]\nurl = "lame"\n', env=env) as served:
+        served.upstream.reset()
+        for answer in (served.call(), served.call(stream=True)):
+            assert answer.status_code == 200
+            assert served.row(answer.headers["x-request-id"])["outcome"] == "ok"
+        log = served.gateway.log.read_text()
+        assert log.count("the limiter failed") == 2
+        assert "canary" not in log
