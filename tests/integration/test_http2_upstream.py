@@ -12,7 +12,7 @@ from gateway_core.ports import UpstreamRequest
 from gateway_core.testing.authority import Authority
 from gateway_core.testing.http2_server import Codes, Exchange, Handler, Http2Server
 from gateway_core.types import Deadlines
-from gateway_core.upstream.http2.session import MOST_ANSWERED, MOST_STREAMS
+from gateway_core.upstream.http2.session import MOST_ANSWERED, MOST_STREAMS, QUIET
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 
 SECRET = "sk-very-secret"
@@ -338,6 +338,59 @@ async def test_a_call_that_leaves_resets_its_exchange_and_no_other(
         assert server.faults == []
 
 
+async def turns(count: int) -> None:
+    """Lets everything else go on so many times: a way to be at each await of it once."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_wherever_a_call_is_cancelled_the_others_of_its_connection_go_on(
+    upstream: HttpxUpstream, authority: Authority
+) -> None:
+    over = asyncio.Event()
+
+    async def long(exchange: Exchange) -> None:
+        exchange.head(200)
+        while not over.is_set():
+            await exchange.data(b"%d\n" % len(server.exchanges))
+            await asyncio.sleep(0)
+        await exchange.data(b"end", end=True)
+
+    async with Http2Server(authority, first(long)) as server:
+        running = await upstream.send(post(server.url))
+        reading = asyncio.create_task(running.read())
+        for count in range(60):
+            left = asyncio.create_task(ask(upstream, post(server.url, b"x" * 40_000)))
+            await turns(count)
+            left.cancel()
+            await asyncio.gather(left, return_exceptions=True)
+            if count % 10 == 9:
+                assert await ask(upstream, post(server.url)) == b"hello"
+        over.set()
+        assert (await asyncio.wait_for(reading, PATIENCE)).endswith(b"end")
+        await running.close()
+        assert len(server.connections) == 1
+        assert server.faults == []
+
+
+async def test_wherever_the_first_call_is_cancelled_while_it_connects_the_others_are_served(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    async with Http2Server(authority, hello) as server:
+        for count in range(0, 60, 2):
+            upstream = client(max_connections=3)
+            calls = [asyncio.create_task(ask(upstream, post(server.url))) for _ in range(3)]
+            await turns(count)
+            calls[0].cancel()
+            assert await asyncio.gather(*calls[1:]) == [b"hello"] * 2
+            await asyncio.gather(calls[0], return_exceptions=True)
+            await asyncio.wait_for(upstream.close(), PATIENCE)
+        for connection in server.connections:
+            await soon(connection.closed)
+        assert server.faults == []
+
+
 async def test_what_still_comes_for_who_has_left_takes_no_room_from_others(
     upstream: HttpxUpstream, authority: Authority
 ) -> None:
@@ -418,7 +471,7 @@ async def test_a_connection_on_which_nothing_was_heard_takes_no_new_call(
 
     async with Http2Server(authority, handler) as server:
         assert await ask(upstream, post(server.url)) == b"hello"
-        assert "no first byte" in await fault(upstream, post(server.url, first_byte=0.2))
+        assert "no first byte" in await fault(upstream, post(server.url, first_byte=1.2 * QUIET))
         assert await ask(upstream, post(server.url)) == b"hello"
         assert len(server.connections) == 2
         await soon(server.connections[0].closed)

@@ -36,6 +36,9 @@ TABLE = 4096
 """Bytes of header lines that are remembered, so that they need not be sent again: looking for one takes longer with
 each, whatever the provider allows."""
 
+QUIET = 1.0
+"""Seconds in which a connection with an exchange may be silent without being doubted."""
+
 PARTING = 1.0
 """Seconds that the last frames get to leave us."""
 
@@ -246,9 +249,9 @@ class Session:
             with suppress(h2.exceptions.ProtocolError):  # it has come to its end, which we did not want any more
                 self._h2.reset_stream(exchange.id, h2.errors.ErrorCodes.CANCEL)
             self._to_write.set()
-        if self._heard < exchange.began:
-            self._draining = True  # not a word in all that time, for anybody: it may lead nowhere
         self._idle_since = self._loop.time()
+        if self._heard < exchange.began < self._idle_since - QUIET:
+            self._draining = True  # not a word in all that time, for anybody: it may lead nowhere
         self._end_if_drained()
 
     def finish(self, fault: Exception) -> None:
