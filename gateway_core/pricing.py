@@ -22,12 +22,10 @@ def cost(usage: Usage, rates: Rates) -> Cost:
     """What a usage costs. The prompt's classes partition it; a report that says more cached than there was input is
     taken as all cached, so no class is ever counted twice or below nothing."""
     if rates.long is None and usage.input >= 0 <= usage.output and not usage.cached and not usage.cache_write:
-        # Most calls.
-        return Cost(
-            Units(usage.input * rates.input + usage.output * rates.output),
-            Units(usage.input * rates.provider_input + usage.output * rates.provider_output),
-            rates,
-        )
+        # Most calls. The sums are Units: to say so by calling it costs as much as both of them.
+        charge: Units = usage.input * rates.input + usage.output * rates.output  # type: ignore[assignment]  # as said
+        owed: Units = usage.input * rates.provider_input + usage.output * rates.provider_output  # type: ignore[assignment]  # as said
+        return Cost(charge, owed, rates)
     total = max(usage.input, 0)
     each = rates_at(total, rates)
     cached = min(max(usage.cached, 0), total)

@@ -23,6 +23,14 @@ class Answering(Protocol):
     replayed: str | None
 
 
+class OnConnection(Protocol):
+    """What a head says of the connection besides."""
+
+    request_id: str
+    #: Whether another request may follow.
+    keep_alive: bool
+
+
 class AnswerHeads:
     """Writes them. A line ends with its only line break: just a tier could bring another, and is looked at."""
 
@@ -33,7 +41,7 @@ class AnswerHeads:
         self._cost = f"content-type: application/json\r\n{prefix}cost-cents"
         self._original = f"{prefix}original-request-id"
         self._defaults: Headers = []
-        self._own = ""
+        self._own = self._ok = ""
         self._tiers: dict[str | None, str] = {None: ""}
 
     # ------------------------------------------------------------ the lines of a call
@@ -73,7 +81,20 @@ class AnswerHeads:
 
     def common(self, defaults: Headers, request_id: str) -> str:
         """The lines that each of our answers has: the server's own, and the request's id under both its names."""
-        if defaults is not self._defaults:  # the server makes new ones once a second, for the date
-            self._defaults = defaults
-            self._own = "".join([f"{name.decode()}: {value.decode()}\r\n" for name, value in defaults]) + self._id
+        if defaults is not self._defaults:
+            self._renew(defaults)
         return f"{self._own}: {request_id}\r\nx-request-id: {request_id}\r\n"
+
+    def whole(self, defaults: Headers, client: OnConnection, lines: str) -> bytes:
+        """The whole head of a completion, of which `lines` are the call's."""
+        if defaults is not self._defaults:
+            self._renew(defaults)
+        request_id = client.request_id
+        close = "" if client.keep_alive else "connection: close\r\n"
+        return f"{self._ok}: {request_id}\r\nx-request-id: {request_id}\r\n{lines}{close}\r\n".encode()
+
+    def _renew(self, defaults: Headers) -> None:
+        """Takes over the server's lines, which it makes anew once a second, for the date."""
+        self._defaults = defaults
+        self._own = "".join([f"{name.decode()}: {value.decode()}\r\n" for name, value in defaults]) + self._id
+        self._ok = f"HTTP/1.1 200 OK\r\n{self._own}"

@@ -180,11 +180,11 @@ class DirectClient:
         connection = self._connection
         if connection.flow.write_paused and not connection.is_closing():
             await self.drained()
-        if connection.transport.is_closing():
-            return False
-        head = self._head_of(connection.heads.plain(self, charge, len(body)))
+        heads = connection.heads
+        lines = heads.plain(self, charge, len(body))
         self.started = True
-        connection.write(head + body)
+        if not connection.write(heads.whole(connection.server_state.default_headers, self, lines) + body):
+            return False
         connection.answered(self)
         return True
 
@@ -254,15 +254,11 @@ class DirectClient:
         connection.answered(self)
 
     def _begin(self) -> None:
-        self._head = self._head_of(f"{self._connection.heads.stream(self)}transfer-encoding: chunked\r\n")
-        self.started = True
-        self._connection.let_be()
-
-    def _head_of(self, lines: str) -> bytes:
         connection = self._connection
-        common = connection.heads.common(connection.server_state.default_headers, self.request_id)
-        close = "" if self.keep_alive else "connection: close\r\n"
-        return f"HTTP/1.1 200 OK\r\n{common}{lines}{close}\r\n".encode()
+        lines = f"{connection.heads.stream(self)}transfer-encoding: chunked\r\n"
+        self._head = connection.heads.whole(connection.server_state.default_headers, self, lines)
+        self.started = True
+        connection.let_be()
 
     def over(self) -> None:
         """The call has ended. An answer that it left without an end is one that must not look whole."""

@@ -77,7 +77,8 @@ class MemoryLimiter:
         if not self._opened:
             return None
         reservation = self._windows.reserve(windows, tokens)
-        self._note_change(reservation)
+        if not self._changed and reservation.token is not None:
+            self._note_change()
         return reservation
 
     async def reserve(self, windows: Sequence[Window], tokens: int) -> Reservation:
@@ -89,12 +90,14 @@ class MemoryLimiter:
     def settle(self, reservation: Reservation, tokens: int) -> None:
         """Says what was used of the reserved tokens, once; an overrun becomes a debt in the window."""
         self._windows.settle(reservation, tokens)
-        self._note_change(reservation)
+        if not self._changed and reservation.token is not None:
+            self._note_change()
 
     def cancel(self, reservation: Reservation) -> None:
         """Gives back all of it, unless it was settled."""
         self._windows.cancel(reservation)
-        self._note_change(reservation)
+        if not self._changed and reservation.token is not None:
+            self._note_change()
 
     async def peek(self, windows: Sequence[Window]) -> tuple[LimitState, ...]:
         """The windows as they stand, taking nothing."""
@@ -156,13 +159,12 @@ class MemoryLimiter:
         for line in lines:
             self._windows.load(_decode_slice(line), now, elapsed)
 
-    def _note_change(self, reservation: Reservation) -> None:
-        """It changed what is to be saved, unless it took nothing."""
-        if reservation.token is not None:
-            self._changed = True
-            if self._saver is None:
-                loop = asyncio.get_running_loop()
-                self._saver = loop.create_task(self._save_while_changing(), name="limits-snapshot")
+    def _note_change(self) -> None:
+        """What is to be saved has changed: a reservation that took something did that."""
+        self._changed = True
+        if self._saver is None:
+            loop = asyncio.get_running_loop()
+            self._saver = loop.create_task(self._save_while_changing(), name="limits-snapshot")
 
     async def _save_while_changing(self) -> None:
         """Saves, and goes on until nothing has changed during a pause."""
@@ -176,7 +178,7 @@ class MemoryLimiter:
                     log.warning("the limits could not be saved and will be again: %s", error)
         finally:
             if self._saver is asyncio.current_task():
-                self._saver = None
+                self._saver, self._changed = None, False  # the next change begins another
 
     async def _save(self) -> None:
         self._changed = False
