@@ -221,7 +221,7 @@ def test_the_first_start_prints_a_call_that_works_and_later_ones_how_to_get_a_ke
     (home.parent / "home.log").unlink()
     with serving(home) as second:
         good("models", home=home)
-        assert "spl keys mint --name" in second.output()
+        assert f"Mint a key:  spl --home {home} keys mint --name" in second.output()
         assert "sk-" not in second.output()
 
 
