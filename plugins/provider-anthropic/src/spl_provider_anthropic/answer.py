@@ -111,6 +111,8 @@ def thinking_block(block: dict[str, Any]) -> dict[str, Any] | None:
 class _Read:
     """One message's blocks, as they come."""
 
+    __slots__ = ("_json", "_reasoning", "_reply", "_text", "_thoughts", "billed", "calls", "keep")
+
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._text: list[str] = []

@@ -9,6 +9,8 @@ _BAD = re.compile(r"[^a-zA-Z0-9_-]")
 class CallIds:
     """Gives each call of a conversation an id of its own, its client's wherever that can be."""
 
+    __slots__ = ("_numbers", "_used")
+
     def __init__(self) -> None:
         self._used: set[str] = set()
         #: Wanted id → the last number that was put after it.

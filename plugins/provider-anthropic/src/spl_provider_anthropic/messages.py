@@ -41,6 +41,8 @@ class Turn:
 class _Waiting:
     """Calls that have no result yet."""
 
+    __slots__ = ("_ids", "place")
+
     def __init__(self) -> None:
         self._ids: dict[str, deque[str]] = {}
         self.place = ""
@@ -71,6 +73,18 @@ class _Waiting:
 
 class Conversation:
     """Builds it. `thoughts` and what messages bring as `thinking_blocks` are used only where `thinking` says so."""
+
+    __slots__ = (
+        "_called",
+        "_fetched",
+        "_ids",
+        "_system_role",
+        "_thinking",
+        "_thoughts",
+        "_waiting",
+        "system",
+        "turns",
+    )
 
     def __init__(self, *, system_role: bool, thinking: bool, thoughts: Thoughts, fetched: Fetched) -> None:
         self.system: list[Block] = []

@@ -241,6 +241,8 @@ class Form(msgspec.Struct, frozen=True):
 class Grammar:
     """What a request may still have the model held to: the API counts over all strict tools and the answer's form."""
 
+    __slots__ = ("_optional", "_tools", "_unions")
+
     def __init__(self) -> None:
         self._tools = _MOST_STRICT
         self._optional = _MOST_OPTIONAL

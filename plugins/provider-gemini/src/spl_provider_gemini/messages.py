@@ -34,6 +34,8 @@ class Waiting(msgspec.Struct):
 class Conversation:
     """The turns as they grow, message by message."""
 
+    __slots__ = ("_given", "_names", "_unanswered", "_waiting", "system", "turns")
+
     def __init__(self, given: Given, names: Names) -> None:
         self._given = given
         self._names = names
