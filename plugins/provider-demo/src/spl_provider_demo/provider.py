@@ -30,18 +30,12 @@ class DemoProvider:
     async def complete(self, request: ChatRequest, route: Route, output_limit: int | None) -> Completion:
         """The whole answer at once."""
         del route  # every model is the same here
-        answers = _answers(request, output_limit)
-        output = sum(one.tokens() for one in answers)
-        return Completion(
-            choices=msgspec.Raw(_encode([_choice(index, one) for index, one in enumerate(answers)])),
-            usage=Usage(input=input_tokens(request), output=output),
-            texts=tuple(text for one in answers for text in (one.text, *(call.input for call in one.calls)) if text),
-        )
+        return await asyncio.to_thread(_completion, request, output_limit)
 
     async def stream(self, request: ChatRequest, route: Route, output_limit: int | None) -> Chunks:
         """The answer piece by piece, each with the usage so far."""
         del route  # every model is the same here
-        return self._events(_answers(request, output_limit), input_tokens(request))
+        return self._events(*await asyncio.to_thread(_counted_answers, request, output_limit))
 
     async def _events(self, answers: Sequence[Answer], prompt: int) -> AsyncGenerator[Sequence[Chunk]]:
         output = 0
@@ -56,6 +50,23 @@ class DemoProvider:
         """None: the demo counts in words, and says so with every event."""
         del model  # all the same
         return None
+
+
+# What is asked for and what is counted may be megabytes: it is made beside the loop, which serves everybody else.
+
+
+def _counted_answers(request: ChatRequest, output_limit: int | None) -> tuple[list[Answer], int]:
+    return _answers(request, output_limit), input_tokens(request)
+
+
+def _completion(request: ChatRequest, output_limit: int | None) -> Completion:
+    answers, prompt = _counted_answers(request, output_limit)
+    output = sum(one.tokens() for one in answers)
+    return Completion(
+        choices=msgspec.Raw(_encode([_choice(index, one) for index, one in enumerate(answers)])),
+        usage=Usage(input=prompt, output=output),
+        texts=tuple(text for one in answers for text in (one.text, *(call.input for call in one.calls)) if text),
+    )
 
 
 def _answers(request: ChatRequest, output_limit: int | None) -> list[Answer]:

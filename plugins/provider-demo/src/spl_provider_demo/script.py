@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -16,6 +17,13 @@ _WORDS = re.compile(r"\b(\d{1,6}) words\b")
 _FILLER = ("the", "gateway", "relays", "each", "word", "as", "it", "comes", "and", "counts", "it", "once")
 _TOKENS_PER_MESSAGE = 3
 _TOKENS_PER_MEDIA = 85
+_MOST_WORDS = 200_000
+_MOST_CHARACTERS = 1_000_000
+"""Of what is asked for and of what is repeated, over all answers of a call together."""
+_LOOKED_AT = 10_000
+"""Characters of a message in which tools are looked for, and that a custom one is given."""
+_MOST_CALLS = 16
+"""Calls of tools in one answer."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -42,14 +50,14 @@ class Answer(msgspec.Struct, frozen=True):
         return count(self.text) + sum(count(call.input) for call in self.calls)
 
 
-def pieces(text: str) -> list[str]:
+def pieces(text: str) -> Iterator[str]:
     """The text in tokens: words of up to 12 characters and single marks, each with the space before it."""
-    return _PIECE.findall(text)
+    return (found.group() for found in _PIECE.finditer(text))
 
 
 def count(text: str) -> int:
     """How many tokens the text has."""
-    return len(pieces(text))
+    return sum(1 for _ in _PIECE.finditer(text))
 
 
 def input_tokens(request: ChatRequest) -> int:
@@ -73,7 +81,7 @@ def answer(request: ChatRequest, index: int, limit: int | None) -> Answer:
     calls = _calls(request.body, text, index)
     if calls:
         return _cut("", calls, "tool_calls", limit)
-    says = _json(request.body, text) or _prose(request.body, text)
+    says = _json(request, text) or _prose(request, text)
     if index and not request.body.get("response_format"):
         says += f" (answer {index + 1})"
     return _cut(_stopped(says, request.body.get("stop")), (), "stop", limit)
@@ -83,13 +91,13 @@ def _cut(text: str, calls: tuple[ToolCall, ...], finish: str, limit: int | None)
     """The answer within the limit; one that did not fit finishes with "length"."""
     if limit is None:
         return Answer(text, calls, finish)
-    parts = pieces(text)
+    parts = list(islice(pieces(text), limit + 1))
     left = limit - len(parts)
     if left < 0:
         return Answer("".join(parts[:limit]), (), "length")
     kept: list[ToolCall] = []
     for call in calls:
-        parts = pieces(call.input)
+        parts = list(islice(pieces(call.input), left + 1))
         if left < len(parts):
             kept.append(msgspec.structs.replace(call, input="".join(parts[:left])))
             return Answer(text, tuple(kept), "length")
@@ -106,20 +114,22 @@ def _stopped(text: str, stop: Any) -> str:
     return text
 
 
-def _prose(body: Mapping[str, Any], text: str) -> str:
-    results = _tool_results(body)
+def _prose(request: ChatRequest, text: str) -> str:
+    most = _MOST_CHARACTERS // request.choices
+    results = _tool_results(request.body)
     if results:
-        return "The tool answered: " + "; ".join(results)
+        return ("The tool answered: " + "; ".join(results))[:most]
     if wanted := _WORDS.search(text):
-        return " ".join(_FILLER[number % len(_FILLER)] for number in range(int(wanted[1])))
-    return f"This is the demo provider, which works offline. You wrote: {text}" if text else "You wrote nothing."
+        words = min(int(wanted[1]), _MOST_WORDS // request.choices)
+        return " ".join(_FILLER[number % len(_FILLER)] for number in range(words))
+    return f"This is the demo provider, which works offline. You wrote: {text[:most]}" if text else "You wrote nothing."
 
 
-def _json(body: Mapping[str, Any], text: str) -> str | None:
+def _json(request: ChatRequest, text: str) -> str | None:
     """The answer where the request wants JSON."""
-    wanted = body.get("response_format") or {}
+    wanted = request.body.get("response_format") or {}
     if wanted.get("type") == "json_object":
-        return _encode({"answer": _prose(body, text)}).decode()
+        return _encode({"answer": _prose(request, text)}).decode()
     if wanted.get("type") == "json_schema":
         return _encode(instance(wanted["json_schema"].get("schema") or {})).decode()
     return None
@@ -163,13 +173,14 @@ def _calls(body: Mapping[str, Any], text: str, index: int) -> tuple[ToolCall, ..
         if not wanted:
             raise InvalidRequest("tool_choice names a function that is not among the tools.", param="tool_choice")
     else:
-        wanted = [name for name in tools if _mentions(text, name)]
+        said = text[:_LOOKED_AT].lower()
+        wanted = [name for name in tools if _mentions(said, name)]
         if choice == "required":
             wanted = wanted or list(tools)[:1]
     if body.get("parallel_tool_calls") is False:
         wanted = wanted[:1]
     turn = f"{len(body['messages'])} {index} {text}"
-    return tuple(_call(tools[name], name, text, f"{turn} {name}") for name in wanted)
+    return tuple(_call(tools[name], name, text[:_LOOKED_AT], f"{turn} {name}") for name in wanted[:_MOST_CALLS])
 
 
 def _names(reference: Mapping[str, Any], name: str) -> bool:
@@ -177,11 +188,11 @@ def _names(reference: Mapping[str, Any], name: str) -> bool:
     return any(isinstance(named, dict) and named.get("name") == name for named in reference.values())
 
 
-def _mentions(text: str, name: str) -> bool:
-    """The text has a telling word of the tool's name: "weather" for get_weather."""
+def _mentions(said: str, name: str) -> bool:
+    """The text, in lower case, has a telling word of the tool's name: "weather" for get_weather."""
     words = re.findall(r"[A-Z]?[a-z]{3,}", name)
     heads = {"get", "set", "the", "for", "find", "list", "make", "call", "tool", "with", "from"}
-    return any(word.lower() not in heads and word.lower() in text.lower() for word in words)
+    return any(word.lower() not in heads and word.lower() in said for word in words)
 
 
 def _call(tool: Mapping[str, Any], name: str, text: str, seed: str) -> ToolCall:
