@@ -20,6 +20,8 @@ MAX_BODY = 256 * 1024
 """The largest body of anything but a call."""
 
 _MAX_NAME = 200
+_MAX_DIGITS = 18
+"""Of a number in a query: what fits 64 bits."""
 
 _PLACE = re.compile(r"(.*?)(?: - at `(?:key in )?\$\.?(.*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
@@ -151,7 +153,7 @@ def checked_query(request: Request, kind: type[msgspec.Struct]) -> dict[str, str
 def page_size(query: dict[str, str]) -> int:
     """How many rows a page has."""
     text = query.get("limit", str(DEFAULT_PAGE))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_PAGE:
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS or not 1 <= int(text) <= MAX_PAGE:
         raise InvalidRequest(f"'limit' must be a whole number from 1 to {MAX_PAGE}.", param="limit")
     return int(text)
 
@@ -161,6 +163,6 @@ def position(query: dict[str, str]) -> int | None:
     text = query.get("after")
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
         raise InvalidRequest("'after' must be the 'next_after' of the page before.", param="after")
     return int(text)

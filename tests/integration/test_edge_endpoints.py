@@ -252,7 +252,13 @@ def test_what_is_no_json_object_is_refused(operator: Caller, body: bytes) -> Non
     assert answer.json()["error"]["code"] == "invalid_request"
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=", "limit=1&limit=2", "limti=1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=1001", "limit=x", "limit=", "limit=1&limit=2", "limti=1"),
+        *("limit=000000100999999", f"limit={'9' * 200}", f"limit={'0' * 199}1"),
+    ],
+)
 def test_a_bad_query_is_refused(operator: Caller, query: str) -> None:
     assert operator.refused(400, "invalid_request", "GET", f"/v1/keys?{query}")["param"] in {"limit", "limti"}
 

@@ -76,7 +76,7 @@ def _request(typed: dict[str, str]) -> dict[str, Any]:
     if not typed["message"].strip():
         raise InvalidRequest("Write a message first.", param="message")
     limit = typed["limit"].strip()
-    if limit and not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MOST_TOKENS):
+    if limit and not (limit.isascii() and limit.isdigit() and len(limit) < 9 and 1 <= int(limit) <= _MOST_TOKENS):
         raise InvalidRequest("The most tokens must be a whole number.", param="max_tokens")
     system = [{"role": "system", "content": typed["system"]}] if typed["system"].strip() else []
     messages = [*system, {"role": "user", "content": typed["message"]}]
