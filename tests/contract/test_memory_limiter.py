@@ -180,6 +180,19 @@ async def test_nothing_is_written_where_nothing_changes() -> None:
     await limiter.close()
 
 
+async def test_a_snapshot_that_was_cut_off_is_followed_by_another() -> None:
+    limiter = MemoryLimiter("memory", KeptState().as_store(), ManualClock(NOON))
+    await limiter.reserve((RPM,), 0)
+    first = limiter._saver
+    assert first is not None
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    await limiter.reserve((RPM,), 0)
+    assert limiter._saver not in (None, first)
+    await limiter.close()
+
+
 def test_an_address_is_refused() -> None:
     with pytest.raises(ConfigError, match="no place for limits in memory"):
         MemoryLimiter("memory://elsewhere", KeptState().as_store(), ManualClock())

@@ -2,18 +2,21 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from gateway_core import callers
 from gateway_core.callers import LASTS_MS, Caller, Callers
+from gateway_core.clock import month_bounds
 from gateway_core.dispatch import Dispatch
 from gateway_core.errors import AccountSuspended, InsufficientScope, InvalidBearer
+from gateway_core.gates import Gates
 from gateway_core.hookspecs import hookimpl, lasting
 from gateway_core.store.sqlite import SqliteStore
 from gateway_core.testing import samples
+from gateway_core.testing.callers import Caller as Client
 from gateway_core.testing.clock import ManualClock
 from gateway_core.testing.plugins import load_plugins
 from gateway_core.types import Credentials, Instance, Principal
@@ -77,6 +80,45 @@ async def test_it_lasts_a_minute(bench: Bench) -> None:
     assert bench.known() is again
     bench.clock.jump(-1)  # nor is it believed before it was said
     assert bench.known() is None
+
+
+async def test_it_ends_with_its_day(bench: Bench) -> None:
+    midnight = month_bounds("2026-11")[1]
+    found = await bench.callers.find(SHOWN, midnight - 1000)
+    assert found.month == "2026-11"
+    assert bench.callers.known(SHOWN, midnight - 1) is found
+    assert bench.callers.known(SHOWN, midnight) is None
+    assert (await bench.callers.find(SHOWN, midnight)).month == "2026-12"
+
+
+@pytest.mark.parametrize("came", ["with its head", "at once", "a second later"])
+async def test_a_call_is_of_the_month_in_which_it_was_whole(bench: Bench, came: str) -> None:
+    bench.clock.wall_ms = month_bounds("2026-11")[1] - 1
+    body = b'{"model": "demo", "messages": [{"role": "user", "content": "Hi"}]}'
+    unused = dict.fromkeys(("limiter", "settler", "counter", "losses"))
+    gates = Gates(
+        **cast("Any", unused),
+        dispatch=bench.callers._dispatch,
+        store=bench.store,
+        models={},
+        clock=bench.clock,
+    )
+
+    class Slow(Client):
+        async def body(self) -> bytes:
+            bench.clock.advance(1 if came == "a second later" else 0)
+            return body
+
+        def idempotency_key(self) -> None:  # type: ignore[override]  # it has none
+            return None
+
+    client = Slow()
+    client.credentials = SHOWN
+    client.here, client.has_body = (body if came == "with its head" else None), came == "at once"
+    call, read, _ = await gates.identify(client)
+    assert read == body
+    assert call.month == ("2026-12" if came == "a second later" else "2026-11")
+    assert call.started_at == bench.clock.now_ms()
 
 
 async def test_it_ends_with_its_bearer(bench: Bench) -> None:

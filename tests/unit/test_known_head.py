@@ -184,6 +184,25 @@ async def test_the_parser_sees_a_head_once(app: App) -> None:
     assert connection.server_state.total_requests == 3
 
 
+@pytest.mark.parametrize("body", [b"", b"1", b"12345"])
+async def test_a_body_that_came_with_a_known_head_is_here_until_its_call_is_over(app: App, body: bytes) -> None:
+    connection, _, echo = connect(app)
+    for pieces, here in (
+        ([OPENAI % 3 + b"one"], None),
+        ([OPENAI % 5, b"later"], None),
+        ([OPENAI % len(body) + body], body),
+    ):
+        for piece in pieces:
+            connection.data_received(piece)
+        client = connection.cycle
+        assert isinstance(client, DirectClient)
+        assert client.here == here
+        await turns(8)
+        assert client.response_complete
+        assert (client.here, client._pieces) == (None, [])
+    assert [each[3] for each in echo.served] == [b"one", b"later", body]
+
+
 async def test_a_body_may_come_behind_its_head_and_something_behind_it(app: App) -> None:
     connection, wire, echo = connect(app)
     for piece in (OPENAI % 3, b"one", OPENAI % 3, b"t", b"wo" + OPENAI % 5 + b"th", b"ree", OPENAI % 1 + b"4"):

@@ -288,6 +288,25 @@ def repeats(value: Any) -> bool:
     return isinstance(value, list) and any(map(repeats, value))
 
 
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ('"model": "ft:gpt-4o:org::1", "stream": true, "stream_options": {"a:b": ":", "include_usage": true}', None),
+        ('"model": "a\\u003ab", "max_tokens": 1, "max_completion_tokens": 3, "stream_options": null', None),
+        ('"model": "a:b", "model": "a"', "model"),
+        ('"model": "a", "stream": true, "stream_options": {"x": ":", "x": ""}', "stream_options.x"),
+        ('"model": "a", "max_tokens": 1, "max_tokens": 1', "max_tokens"),
+        ('"model": "a:b", "max_tokens": 1, "max_tokens": 1', "max_tokens"),
+    ],
+)
+def test_colons_of_what_is_routed_are_counted_too(text: str, repeated: str | None) -> None:
+    raw = f'{{{text}, "messages": [{{"role": "user", "content": "Hi"}}]}}'.encode()
+    if repeated is None:
+        assert decode_request(raw).model in ("ft:gpt-4o:org::1", "a:b")
+    else:
+        assert refusal(raw).param == repeated
+
+
 @given(VALUES, st.sampled_from([":", "\\u003a", "\\u003A"]))
 @settings(max_examples=500)
 def test_a_repeated_key_is_found_wherever_and_however_it_is_written(value: Any, colon: str) -> None:
