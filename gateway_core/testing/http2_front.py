@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import httptools
 from gateway_core.testing.authority import Authority
 from gateway_core.testing.http2_server import Exchange, Gone, in_a_thread
 from gateway_core.testing.upstream_handle import ScriptedHandle
+
+Settings = dict[str, Any]
+"""Keywords of `line`."""
 
 _HOPS = frozenset({"transfer-encoding", "connection", "keep-alive"})
 
@@ -29,14 +32,15 @@ class FrontedHandle(ScriptedHandle):
 
 
 @contextmanager
-def asked_by(client: str, upstream: ScriptedHandle, folder: Path) -> Iterator[tuple[ScriptedHandle, dict[str, Any]]]:
-    """For `line`: an upstream and settings, so that "native", "httpx2", or httpx2 by "http2" asks it."""
+def asked_by(client: str, folder: Path, *upstreams: ScriptedHandle) -> Iterator[tuple[list[ScriptedHandle], Settings]]:
+    """Upstreams, and settings for `line`, so that "native", "httpx2", or httpx2 by "http2" asks them."""
     if client != "http2":
-        yield upstream, {"client": client}
+        yield list(upstreams), {"client": client}
         return
     authority = Authority(folder, "front")
-    with fronted(upstream, authority) as handle:
-        yield handle, {"client": "httpx2", "http2": True, "env": {"SSL_CERT_FILE": str(authority.file)}}
+    with ExitStack() as stack:
+        fronts: list[ScriptedHandle] = [stack.enter_context(fronted(one, authority)) for one in upstreams]
+        yield fronts, {"client": "httpx2", "http2": True, "env": {"SSL_CERT_FILE": str(authority.file)}}
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def broken(
     openai_upstream_process.reset()
     folder = tmp_path_factory.mktemp("broken")
     with (
-        asked_by(request.param, openai_upstream_process, folder) as (upstream, how),
+        asked_by(request.param, folder, openai_upstream_process) as ((upstream,), how),
         line(folder / "home", upstream, **how) as made,
     ):
         yield made

@@ -59,7 +59,7 @@ def hasty(
     ):
         more += HASTY.format(name=name, provider=provider, deadline=deadline)
     with (
-        asked_by(request.param, openai_upstream_process, folder) as (upstream, how),
+        asked_by(request.param, folder, openai_upstream_process) as ((upstream,), how),
         line(folder / "home", upstream, more=more, **how) as made,
     ):
         yield made

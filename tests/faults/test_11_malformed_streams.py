@@ -21,7 +21,7 @@ def strict(
 ) -> Iterator[Line]:
     folder = tmp_path_factory.mktemp("malformed")
     with (
-        asked_by(request.param, openai_upstream_process, folder) as (upstream, how),
+        asked_by(request.param, folder, openai_upstream_process) as ((upstream,), how),
         line(folder / "home", upstream, **how) as made,
     ):
         yield made

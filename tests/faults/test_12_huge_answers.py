@@ -11,9 +11,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from gateway_core.testing.http2_front import asked_by
 from gateway_core.testing.line import Line, line
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.server import PATIENCE
+from gateway_core.testing.upstream_handle import ScriptedHandle
 
 MIB = 1024 * 1024
 HALF_A_CAP = MIB // 2
@@ -28,7 +30,7 @@ WHOLE = max(50 * MIB, 2 * KERNEL)
 MODEL = """
 [providers.huge]
 plugin = "provider-openai"
-base_url = "http://127.0.0.1:{port}/v1"
+base_url = "{base_url}/v1"
 
 [models.huge]
 routes = [{{ provider = "huge", model = "huge" }}]
@@ -85,16 +87,25 @@ def huge() -> Iterator[HugeUpstream]:
     upstream.listener.close()
 
 
-@pytest.fixture(scope="module", params=["native", "httpx2"])
+@pytest.fixture(scope="module", params=["native", "httpx2", "http2"])
 def capped(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     openai_upstream_process: UpstreamHandle,
     huge: HugeUpstream,
 ) -> Iterator[Line]:
-    home = tmp_path_factory.mktemp("huge") / "home"
-    more = MODEL.format(port=huge.listener.getsockname()[1])
-    with line(home, openai_upstream_process, client=request.param, upstream_settings=CAPS, more=more) as made:
+    folder = tmp_path_factory.mktemp("huge")
+    raw = ScriptedHandle(huge.listener.getsockname()[1], "")
+    with (
+        asked_by(request.param, folder, openai_upstream_process, raw) as ((upstream, pouring), how),
+        line(
+            folder / "home",
+            upstream,
+            upstream_settings=CAPS,
+            more=MODEL.format(base_url=pouring.base_url),
+            **how,
+        ) as made,
+    ):
         huge.gateway = made.gateway.url
         made.call()  # what the first call loads is no answer's
         yield made
