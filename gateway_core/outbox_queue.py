@@ -18,6 +18,8 @@ class AccountQueue:
         self.paused: dict[str, float] = {}
         #: Failures in a row, also of accounts that are being tried again.
         self.failures: dict[str, SinkFailure] = {}
+        #: Busy accounts that were to be asked again at once, though they were being told just then.
+        self._excused: set[str] = set()
         self.wake = asyncio.Event()
         self._due: list[tuple[float, str]] = []
 
@@ -41,14 +43,19 @@ class AccountQueue:
         """It took what it was given; with `more` it waits again, behind the others. Returns the failure before."""
         if self.busy.pop(account_id) or more:
             self.waiting[account_id] = None
+        self._excused.discard(account_id)
         self.wake.set()
         return self.failures.pop(account_id, None)
 
     def pause(self, account_id: str, failure: SinkFailure, until: float) -> None:
-        """It is not to be told of this account before `until`."""
+        """It is not to be told of this account before `until`, unless pauses were ended while it was told."""
         self.busy.pop(account_id, None)
         self.waiting.pop(account_id, None)
         self.failures[account_id] = failure
+        if account_id in self._excused:
+            self._excused.discard(account_id)
+            self.add(account_id)
+            return
         self.paused[account_id] = until
         heapq.heappush(self._due, (until, account_id))
         self.wake.set()
@@ -62,7 +69,8 @@ class AccountQueue:
                 self.add(account_id)
 
     def resume_all(self) -> None:
-        """Ends every pause."""
+        """Ends every pause, and the one that would follow where somebody is being told just now."""
+        self._excused.update(self.busy)
         paused, self.paused, self._due = self.paused, {}, []
         for account_id in paused:
             self.add(account_id)

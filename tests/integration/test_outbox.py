@@ -244,6 +244,28 @@ async def test_retry_ends_the_pauses_of_the_sink_that_is_named(store: SqliteStor
     await outbox.stop()
 
 
+async def test_retry_is_for_who_is_being_told_in_vain_just_then_too(store: SqliteStore, clock: ManualClock) -> None:
+    """The attempt that hangs at a sink that was down takes no notice of one that is up again."""
+    sink, hangs, breaks = Heard(), asyncio.Event(), asyncio.Event()
+
+    async def emit(record: Record) -> None:
+        if not breaks.is_set():
+            hangs.set()
+            await breaks.wait()
+            raise ConnectionError("the sink was down")
+        await sink.emit(record)
+
+    outbox = quick(store, clock, ("sink", emit))
+    await outbox.start()
+    await post(store, outbox, "acct_a", 1)
+    async with asyncio.timeout(PATIENCE):
+        await hangs.wait()
+    outbox.retry()
+    breaks.set()
+    await sink.until(1)
+    await outbox.stop()
+
+
 async def test_a_sink_that_does_not_want_an_account_is_not_asked_and_not_behind(
     store: SqliteStore, clock: ManualClock
 ) -> None:

@@ -56,6 +56,23 @@ def test_resume_all_ends_every_pause_once(queue: AccountQueue) -> None:
     assert queue.next_due() == 30.0
 
 
+def test_who_fails_while_pauses_are_ended_has_none_either_that_one_time(queue: AccountQueue) -> None:
+    queue.add("a")
+    assert list(queue.take(1)) == ["a"]
+    queue.resume_all()
+    queue.pause("a", FAILED, 10.0)
+    assert (list(queue.take(1)), queue.failures) == (["a"], {"a": FAILED})
+    queue.pause("a", FAILED, 10.0)
+    assert list(queue.take(1)) == []
+    queue.resume_all()
+    assert list(queue.take(1)) == ["a"]
+    queue.resume_all()
+    queue.done("a", more=True)
+    assert list(queue.take(1)) == ["a"]
+    queue.pause("a", FAILED, 10.0)
+    assert list(queue.take(1)) == []
+
+
 class Turns(RuleBasedStateMachine):
     """Whatever happens, what was added is told after it was added, and nothing is remembered twice."""
 
