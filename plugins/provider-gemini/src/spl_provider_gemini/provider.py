@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from gateway_core.ports import LARGE_REQUEST, Chunks, Memory, ProviderParts, UpstreamRequest
 from gateway_core.types import ChatRequest, Chunk, Completion, Route, Run
@@ -67,9 +66,10 @@ class GeminiProvider:
     ) -> tuple[UpstreamRequest, Mapping[str, str]]:
         """What is sent, and the functions that had to be renamed in it."""
         given = await self._given(request, route)
-        conversion = partial(encode_request, request, given, output_limit)
-        # A large one takes longer than other calls may wait.
-        body, renamed = conversion() if request.size <= LARGE_REQUEST else await asyncio.to_thread(conversion)
+        if request.size <= LARGE_REQUEST:
+            body, renamed = encode_request(request, given, output_limit)
+        else:  # it takes longer than other calls may wait
+            body, renamed = await asyncio.to_thread(encode_request, request, given, output_limit)
         url = self._address(route.model, stream=stream)
         return UpstreamRequest(url, self._headers, body, route.deadlines), renamed
 
