@@ -168,6 +168,18 @@ class Delivery:
             read = min(self.input_estimate, hold.input_tokens)
             written = min(-(-self._chars // CHARS_PER_TOKEN), hold.output_tokens)
             return Checkpoint(call, provider, model, read, written, 0, 0, 0, True, ttft_ms)
+        whole(usage)
         cached, cache_write, reasoning = usage.cached, usage.cache_write, usage.reasoning
         read, written, estimated = usage.input, usage.output, usage.estimated
         return Checkpoint(call, provider, model, read, written, cached, cache_write, reasoning, estimated, ttft_ms)
+
+
+_WHOLE = (int, int, int, int, int, bool)
+
+
+def whole(usage: Usage) -> Usage:
+    """The same. Raises TypeError where a plugin counts in no whole numbers: no row takes these, nor gives them back."""
+    counts = usage.input, usage.output, usage.cached, usage.cache_write, usage.reasoning, usage.estimated
+    if tuple(map(type, counts)) != _WHOLE:
+        raise TypeError("tokens are counted in whole numbers")
+    return usage

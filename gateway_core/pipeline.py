@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from gateway_core.attempts import Attempts, Started
 from gateway_core.clients import Client, Listener
-from gateway_core.delivery import Delivery
+from gateway_core.delivery import Delivery, whole
 from gateway_core.errors import (
     GatewayError,
     InternalError,
@@ -282,7 +282,7 @@ class Pipeline:
             usage = await self._counter.of_cut(request, facts, delivery)
             if (generated is None or generated.estimated) and state != "provider_error":
                 generated = self._unseen(admitted, stream.started, usage)
-        return usage, generated or usage
+        return whole(usage), whole(generated or usage)
 
     async def _settle(self, admitted: Admitted, settlement: Settlement, answer: KeptAnswer | None = None) -> None:
         """Settles, gives back what was reserved and not used, and waits until the row is on disk."""

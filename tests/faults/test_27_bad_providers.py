@@ -21,10 +21,11 @@ vocabulary._PUBLISHED["o200k_base"] = ("0" * 64, "")
 
 class Broken(DemoProvider):
     async def complete(self, request, route, output_limit):
-        if request.choices == 1:
+        halves = request.body["messages"][0]["content"] == "halves"
+        if request.choices == 1 and not halves:
             raise KeyError("can" + "ary")
         answer = await super().complete(request, route, output_limit)
-        return msgspec.structs.replace(answer, usage=None, texts=(42,))
+        return msgspec.structs.replace(answer, usage=WRONG["halves"]["usage"] if halves else None, texts=(42,))
 
     async def stream(self, request, route, output_limit):
         chunks = await super().stream(request, route, output_limit)
@@ -106,7 +107,7 @@ def test_27_a_stream_that_it_breaks_in_the_middle_is_charged_for_what_was_delive
     assert "canary" not in log
 
 
-@pytest.mark.parametrize("wrong", ["texts", "words", "fields", "end"])
+@pytest.mark.parametrize("wrong", ["texts", "words", "halves", "fields", "end"])
 def test_27_a_stream_that_cannot_be_counted_is_settled_by_its_length(served: Line, wrong: str) -> None:
     answer = stream(served, wrong)
     assert answer.text.endswith("data: [DONE]\n\n")
@@ -128,8 +129,9 @@ def test_27_a_stream_that_cannot_be_counted_is_settled_by_its_length(served: Lin
 
 
 def test_27_a_count_that_no_row_takes_is_charged_nothing_and_keeps_nobody_waiting(served: Line) -> None:
-    first, second = stream(served, "halves"), stream(served, "halves")
-    for answer in (first, second):
+    messages = [{"role": "user", "content": "halves"}]
+    for answer in [served.call(model="broken", messages=messages) for _ in range(2)]:
+        assert answer.status_code == 503
         row = served.row(answer.headers["x-request-id"])
         assert (row["outcome"], row["charge"], row["output"]) == ("failed", 0, 0)
     assert served.call(model="broken", n=2).status_code == 503  # its own fault still

@@ -124,10 +124,13 @@ async def test_only_what_has_moved_is_written_again() -> None:
     assert pulse.ledger.written[1:] == [["req_1"], ["req_2"]]
 
 
-async def test_a_stream_that_cannot_be_counted_is_cut_and_costs_no_other_its_checkpoint() -> None:
+@pytest.mark.parametrize("wrong_usage", [None, Usage(3, cast("int", 1.5)), Usage(cast("int", "3"), 1)])
+async def test_a_stream_that_cannot_be_counted_is_cut_and_costs_no_other_its_checkpoint(
+    wrong_usage: Usage | None,
+) -> None:
     pulse = Pulse()
     wrong, right = pulse.open(0), pulse.open(1)
-    pulse.say(wrong, cast("str", 42))
+    pulse.say(wrong, cast("str", 42), usage=wrong_usage)
     pulse.say(right)
     await pulse.beat()
     assert pulse.ledger.written == [["req_1"]]
