@@ -149,7 +149,7 @@ class Transaction:
             return self._totals.settled_on(*key)
         if len(key) == len(("account", "month")):
             return self._totals.month(key[0], key[1]).settled
-        return self._totals.bearer(key[0], key[1], key[2]).settled
+        return self._totals.settled_by(*key)
 
     def forget_account(self, account_id: str) -> None:
         """The account's own row or its subscription changed."""
@@ -197,7 +197,6 @@ class Transaction:
         month.calls += 1
         month.settled += charge
         month.credit_used += credit_used
-        place.bearer.settled += charge
         _roll_up(place.day.counts, settlement, credit_used, overage)
         return Settled(hold.id, charge, credit_used, overage, sequence)
 

@@ -28,12 +28,11 @@ def reconcile(db: sqlite3.Connection) -> list[Finding]:
     db.execute("BEGIN")
     try:
         lines = Lines()
-        months, bearers, days, findings = _from_ledger(db, lines)
+        months, days, findings = _from_ledger(db, lines)
         for account, month in db.execute("SELECT account_id, month FROM credit_grants"):
             # A month may have its credit before its first call.
             months.setdefault((account, month), {"calls": 0, "settled": 0, "credit_used": 0})
         findings += _compare("account_months", months, _months(db))
-        findings += _compare("bearer_months", bearers, _bearers(db))
         findings += _compare("rollups_daily", days, _days(db))
         findings += _grants(db, months)
         pruned = dict(db.execute("SELECT account_id, pruned_sequence FROM heads").fetchall())
@@ -49,9 +48,8 @@ def reconcile(db: sqlite3.Connection) -> list[Finding]:
     return findings
 
 
-def _from_ledger(db: sqlite3.Connection, lines: Lines) -> tuple[Table, Table, Table, list[Finding]]:
+def _from_ledger(db: sqlite3.Connection, lines: Lines) -> tuple[Table, Table, list[Finding]]:
     months: Table = defaultdict(lambda: {"calls": 0, "settled": 0, "credit_used": 0})
-    bearers: Table = defaultdict(lambda: {"settled": 0})
     days: Table = defaultdict(lambda: dict.fromkeys(_DAY_NAMES, 0))
     findings: list[Finding] = []
     for row in db.execute(SELECT_LEDGER):
@@ -63,7 +61,6 @@ def _from_ledger(db: sqlite3.Connection, lines: Lines) -> tuple[Table, Table, Ta
         month["calls"] += 1
         month["settled"] += settlement.charge
         month["credit_used"] += settled.credit_used
-        bearers[hold.account_id, hold.bearer_id, hold.month]["settled"] += settlement.charge
         lines.ledger[hold.account_id, hold.month, hold.model] += settlement.charge
         day = days[hold.account_id, day_of(hold.started_at), hold.bearer_id, hold.model, hold.tier]
         usage = settlement.usage
@@ -87,7 +84,7 @@ def _from_ledger(db: sqlite3.Connection, lines: Lines) -> tuple[Table, Table, Ta
             strict=True,
         ):
             day[name] += value
-    return months, bearers, days, findings
+    return months, days, findings
 
 
 def _row_itself(call: CallRow) -> Iterator[Finding]:
@@ -109,11 +106,6 @@ def _months(db: sqlite3.Connection) -> Table:
     return {
         (a, m): {"calls": calls, "settled": int(settled), "credit_used": used} for a, m, calls, settled, used in rows
     }
-
-
-def _bearers(db: sqlite3.Connection) -> Table:
-    rows = db.execute("SELECT account_id, bearer_id, month, settled FROM bearer_months")
-    return {(a, b, m): {"settled": int(settled)} for a, b, m, settled in rows}
 
 
 def _days(db: sqlite3.Connection) -> Table:

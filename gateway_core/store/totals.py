@@ -14,7 +14,6 @@ _REMEMBERED = 8192
 
 _HEAD = "account_id, sequence, hash"
 _MONTH = "account_id, month, calls, settled, credit_granted, credit_used"
-_BEARER = "account_id, bearer_id, month, settled"
 _COUNTS = (
     "calls, input, output, cached, cache_write, reasoning, estimated_calls, generated_output, charge, credit_used, "
     "overage, owed, loss"
@@ -33,7 +32,6 @@ def _replacing(columns: str, keys: int) -> str:
 
 _UPSERT_HEADS = inserting("heads", _HEAD, _replacing(_HEAD, 1))
 _UPSERT_MONTHS = inserting("account_months", _MONTH, _replacing(_MONTH, 2))
-_UPSERT_BEARERS = inserting("bearer_months", _BEARER, _replacing(_BEARER, 3))
 _UPSERT_DAYS = inserting("rollups_daily", _DAY, _replacing(_DAY, 5))
 _SELECT_DAY = (
     f"SELECT {_COUNTS} FROM rollups_daily WHERE account_id = ? AND day = ? AND bearer_id = ? AND model = ? AND tier = ?"
@@ -69,16 +67,6 @@ class Month:
         self.credit_due: int | None = None
 
 
-class BearerMonth:
-    """What a bearer has settled in a month."""
-
-    __slots__ = ("key", "settled")
-
-    def __init__(self, key: tuple[str, str, str], settled: int) -> None:
-        self.key = key
-        self.settled = settled
-
-
 class Day:
     """One daily rollup: the values of _COUNTS."""
 
@@ -92,12 +80,11 @@ class Day:
 class Place:
     """Where calls alike are added up: of one bearer, month, day, model and tier."""
 
-    __slots__ = ("bearer", "day", "head", "month")
+    __slots__ = ("day", "head", "month")
 
-    def __init__(self, head: Head, month: Month, bearer: BearerMonth, day: Day) -> None:
+    def __init__(self, head: Head, month: Month, day: Day) -> None:
         self.head = head
         self.month = month
-        self.bearer = bearer
         self.day = day
 
 
@@ -108,7 +95,6 @@ class Totals:
         self._db = db
         self._heads: dict[str, Head] = {}
         self._months: dict[tuple[str, str], Month] = {}
-        self._bearers: dict[tuple[str, str, str], BearerMonth] = {}
         self._days: dict[tuple[str, str, str, str, str], Day] = {}
         #: To be written: what was changed by itself, and places of which everything was.
         self.touched_heads: dict[Head, None] = {}
@@ -122,7 +108,7 @@ class Totals:
 
     def forget(self) -> None:
         """Forgets everything, also what was not written yet."""
-        for remembered in (self._heads, self._months, self._bearers, self._days):
+        for remembered in (self._heads, self._months, self._days):
             remembered.clear()
         for touched in (self.touched_heads, self.touched_months, self.touched_places):
             touched.clear()
@@ -136,16 +122,15 @@ class Totals:
     @property
     def full(self) -> bool:
         """Whether more is remembered than should be."""
-        return max(len(self._days), len(self._months), len(self._bearers), len(self._heads)) > _REMEMBERED
+        return max(len(self._days), len(self._months), len(self._heads)) > _REMEMBERED
 
     def write(self) -> None:
         """Writes what was changed."""
         cursor = self._db.cursor()  # one for all of them: `execute` of a connection makes one each time
         heads, months = self.touched_heads, self.touched_months
-        bearers: dict[BearerMonth, None] = {}
         days: dict[Day, None] = {}
         for place in self.touched_places:
-            heads[place.head] = months[place.month] = bearers[place.bearer] = days[place.day] = None
+            heads[place.head] = months[place.month] = days[place.day] = None
         self.touched_places.clear()
         values: list[Any] = []
         for head in heads:
@@ -156,10 +141,6 @@ class Totals:
         for month in months:
             values += (*month.key, month.calls, str(month.settled), month.credit_granted, month.credit_used)
         _UPSERT_MONTHS.write(cursor, values)
-        values = []
-        for bearer in bearers:
-            values += (*bearer.key, str(bearer.settled))
-        _UPSERT_BEARERS.write(cursor, values)
         values = []
         for day in days:
             values += day.key
@@ -176,7 +157,6 @@ class Totals:
         return Place(
             self.head(account_id),
             self.month(account_id, month),
-            self.bearer(account_id, bearer_id, month),
             self._day((account_id, day, bearer_id, model, tier)),
         )
 
@@ -201,17 +181,6 @@ class Totals:
             found = self._months[key] = Month(key, row[0], int(row[1]), row[2], row[3]) if row else Month(key)
         return found
 
-    def bearer(self, account_id: str, bearer_id: str, month: str) -> BearerMonth:
-        """A bearer's month as of this point in the transaction."""
-        key = (account_id, bearer_id, month)
-        found = self._bearers.get(key)
-        if found is None:
-            row = self._db.execute(
-                "SELECT settled FROM bearer_months WHERE account_id = ? AND bearer_id = ? AND month = ?", key
-            ).fetchone()
-            found = self._bearers[key] = BearerMonth(key, int(row[0]) if row else 0)
-        return found
-
     def _day(self, key: tuple[str, str, str, str, str]) -> Day:
         found = self._days.get(key)
         if found is None:
@@ -219,8 +188,16 @@ class Totals:
             found = self._days[key] = Day(key, [int(cell) for cell in row] if row else [0] * len(_COUNTS.split(", ")))
         return found
 
+    def settled_by(self, account_id: str, bearer_id: str, month: str) -> int:
+        """Units that a bearer's calls were charged in a month, this transaction's included."""
+        days = [f"{month}-{day:02}" for day in range(1, 32)]  # each of them is looked up: the others' rows are not read
+        return self._charged(f"day IN ({', '.join('?' * len(days))}) AND bearer_id = ?", account_id, *days, bearer_id)
+
     def settled_on(self, account_id: str, tier: str, day: str) -> int:
         """Units that an account's calls of a tier were charged on a day, this transaction's included."""
+        return self._charged("day = ? AND tier = ?", account_id, day, tier)
+
+    def _charged(self, where: str, *values: str) -> int:
         self.write()
-        sql = "SELECT charge FROM rollups_daily WHERE account_id = ? AND day = ? AND tier = ?"
-        return sum([int(charge) for (charge,) in self._db.execute(sql, (account_id, day, tier))])
+        sql = f"SELECT charge FROM rollups_daily WHERE account_id = ? AND {where}"  # a constant of this module
+        return sum([int(charge) for (charge,) in self._db.execute(sql, values)])

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway_core.clock import month_bounds
 from gateway_core.money import Units
 from gateway_core.store import connections, migrations
 from gateway_core.store.sqlite import SqliteStore
@@ -87,6 +88,20 @@ async def test_its_accounts_go_on_where_they_were(path: Path, before: Rows) -> N
     assert (new.first, new.credit_used, new.sequence) == (True, 0, 9)
     assert kinds(path) == 8
     assert await store.ledger.reconcile() == []
+    await store.close()
+
+
+async def test_its_bearers_caps_count_what_they_had_settled(path: Path, before: Rows) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        had = rows(db, "SELECT * FROM bearer_months ORDER BY month")
+    store = await opened(path)
+    held = {"180": 100, "30": 0}  # by the call that was open
+    for number, row in enumerate(had):
+        began = month_bounds(row["month"])[0]
+        capped = hold(f"req_x{number}", bearer_id=row["bearer_id"], month=row["month"], started_at=began)
+        capped = msgspec.structs.replace(capped, bearer_cap=Units(1000))
+        assert await store.ledger.headroom(capped) == 1000 - int(row["settled"]) - held.pop(row["settled"])
+    assert not held
     await store.close()
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from gateway_core.store import record_search, reports
+from gateway_core.store.totals import Totals
 from gateway_core.store_ports import RecordSearch, UsageGroup
 
 SCHEMA = Path(reports.__file__).parent / "migrations" / "0001_initial.sql"
@@ -25,6 +26,10 @@ class Watched:
         """As a connection's."""
         self.asked.append((sql, values))
         return self.db.execute(sql, values)
+
+    def cursor(self) -> sqlite3.Cursor:
+        """As a connection's: what is written is not watched."""
+        return self.db.cursor()
 
     def as_connection(self) -> sqlite3.Connection:
         """As the store's functions take it."""
@@ -56,3 +61,9 @@ def test_totals_are_a_range_of_the_rollups(by: tuple[UsageGroup, ...], account: 
     plans = watched.plans()
     assert [plan for plan in plans if plan.startswith("SCAN")] == []
     assert any(plan.startswith("SEARCH rollups_daily USING") for plan in plans)
+
+
+def test_a_bearers_month_is_looked_up_day_by_day() -> None:
+    watched = Watched()
+    Totals(watched.as_connection()).settled_by("acct_1", "key_1", "2026-11")
+    assert watched.plans() == ["SEARCH rollups_daily USING PRIMARY KEY (account_id=? AND day=? AND bearer_id=?)"]

@@ -60,7 +60,7 @@ async def test_nothing_is_found_where_nothing_was_changed(store: Store) -> None:
         ("UPDATE credit_grants SET amount = 41", "account_months acct_sample 2026-11"),
         ("DELETE FROM account_months", "account_months acct_sample 2026-11"),
         ("INSERT INTO account_months VALUES ('acct_x', '2026-11', 1, '5', 0, 0)", "account_months acct_x 2026-11"),
-        ("UPDATE bearer_months SET settled = '89'", "bearer_months acct_sample key_sample 2026-11"),
+        ("UPDATE rollups_daily SET charge = '89'", "rollups_daily acct_sample 2026-11-22 key_sample demo self-host"),
         ("UPDATE rollups_daily SET loss = '1'", "rollups_daily acct_sample 2026-11-22 key_sample demo self-host"),
         ("UPDATE records SET body = x'7b7d' WHERE sequence = 2", "records acct_sample 2"),
         ("UPDATE records SET hash = x'00' WHERE sequence = 2", "records acct_sample 2"),
