@@ -134,7 +134,7 @@ class Run:
         charges: dict[str, int] = defaultdict(int)
         for held, charge in self.model.charged.values():
             charges[held.account_id] += charge
-        usage = await store.reports.usage(None, "2026-11-01", "2026-11-30")
+        usage = await store.reports.totals(None, "2026-11-01", "2026-11-30", ("account",))
         for account in ACCOUNTS:
             total = charges[account]
             month = await store.ledger.month(account, MONTH)
