@@ -292,6 +292,15 @@ async def test_pages_answer_forms_without_scripts(bench: Any) -> None:
     assert (refused.status_code, "whole number" in refused.text) == (400, True)
 
 
+@pytest.mark.parametrize("path", ["/tokenizer/tokens", "/playground/stream"])
+async def test_what_is_for_a_script_takes_no_form(bench: Any, path: str) -> None:
+    visitor = await bench.signed_in("owner")
+    token = {"x-csrf-token": visitor.csrf}
+    refused = await visitor.post(path, headers=token, model="gpt-4o", text="x")
+    assert (refused.status_code, list(refused.json())) == (400, ["error"])
+    assert (await visitor.post(path, model="gpt-4o", text="x")).status_code == 403
+
+
 def test_no_call_passes_anything_of_the_consoles(bench: Any) -> None:
     """Its presence costs a call nothing: it has no part in any decision or observation of one."""
     (found,) = [each for each in bench.gateway.plugins.report if each.name == "console"]

@@ -87,7 +87,8 @@ class Visit:
         return bytes(body)
 
     async def read_form(self, limit: int) -> None:
-        """Reads the form, where that is what the body is. The console does it before each POST's handler."""
+        """Reads the form, where that is what the body is. The console does it before each POST's handler, but for those
+        that a script asks."""
         if self._form is None and self.request.headers.get("content-type", "").startswith(
             "application/x-www-form-urlencoded"
         ):
