@@ -248,9 +248,9 @@ class DirectClient:
         if connection.is_closing():
             return
         await self.line().drained()
-        connection.watched.add(connection)
         framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        connection.write(self._head + framed)
+        if connection.write(self._head + framed):
+            connection.watched.add(connection)
         connection.answered(self)
 
     def _begin(self) -> None:

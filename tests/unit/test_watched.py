@@ -206,3 +206,17 @@ async def test_a_connection_that_is_lost_is_looked_at_no_longer(made: Made) -> N
     made.connection.connection_lost(None)
     assert made.watched == set()
     await made.end()
+
+
+async def test_one_that_is_lost_while_a_streams_last_part_waits_is_not_looked_at_again(made: Made) -> None:
+    client = await made.call()
+    await client.write(EVENT)
+    made.connection.pause_writing()
+    finish = asyncio.create_task(client.finish(b"data: [DONE]\n\n"))
+    await asyncio.sleep(0)
+    assert not finish.done()
+    made.wire.ended = "closed"
+    made.connection.connection_lost(None)
+    await finish
+    assert made.watched == set()
+    await made.end()
