@@ -159,6 +159,8 @@ async def connect(target: Target, *, server_for: str | None = None) -> AsyncIter
 @asynccontextmanager
 async def _remote(url: str) -> AsyncIterator[Api]:
     key = os.environ.get("SYNCROPEL_API_KEY", "").strip() or None
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise Failure("SYNCROPEL_API_KEY is no key: it has characters that none has", UNAVAILABLE)
     hint = "Is SYNCROPEL_API_KEY a key of that gateway?" if key else "Set SYNCROPEL_API_KEY to a key of that gateway."
     async with _client(url, key) as http:
         yield Api(http, hint=hint)

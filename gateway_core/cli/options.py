@@ -31,7 +31,9 @@ def _set_home(ctx: click.Context, _param: click.Parameter, value: Path | None) -
 def _set_url(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is None:
         return
-    if not re.match(r"https?://[^/]", value):
+    from gateway_core.config_checks import is_http_url
+
+    if not is_http_url(value):
         raise click.BadParameter("give a whole address such as https://gateway.example.com", ctx=ctx)
     _target(ctx).url = value.rstrip("/").removesuffix("/v1")
 

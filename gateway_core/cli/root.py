@@ -114,6 +114,8 @@ def _line(error: BaseException) -> tuple[str, int]:
         return "interrupted", INTERRUPTED
     if isinstance(error, SplError):
         return str(error), UNAVAILABLE
+    if isinstance(error, UnicodeEncodeError) and "\ud800" <= error.object[error.start] <= "\udfff":
+        return "an argument is not text: it has bytes that are no UTF-8", USAGE
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", UNAVAILABLE

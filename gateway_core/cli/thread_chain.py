@@ -84,7 +84,7 @@ def verify(target: Target, name: str | None, account: str | None, against: str |
       spl thread verify th_audit_api_usage
       spl thread verify --account acme --against acme-head.json
     """
-    kept = None if against is None or _is_url(against) else Path(against).read_text()
+    kept = None if against is None or _is_url(against) else Path(against).read_text(errors="replace")
     with Progress("verifying"):
         shown = target.run(lambda api: _verify(api, name, account, against, kept))
     print_object(form, _VERIFIED, shown)

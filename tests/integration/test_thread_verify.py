@@ -96,8 +96,9 @@ def test_a_chain_agrees_and_is_compared_with_a_kept_head(reachable: Path, tmp_pa
     forged = {**json.loads(head.stdout), "signed": json.loads(head.stdout)["signed"][:-8] + "AAAAAAAA"}
     file.write_text(json.dumps(forged))
     assert "does not verify" in broken(reachable, "--against", str(file))
-    file.write_text("nonsense")
-    assert "is no head" in broken(reachable, "--against", str(file))
+    for nonsense in (b"nonsense", b"\xd0\xff"):
+        file.write_bytes(nonsense)
+        assert "is no head" in broken(reachable, "--against", str(file))
 
 
 def test_an_account_without_records_agrees(reachable: Path) -> None:

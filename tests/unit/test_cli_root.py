@@ -94,12 +94,17 @@ print(*(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)
 # ---------------------------------------------------------------- failures
 
 
+NO_ADDRESSES = ("http://[::1", "http://x y", "http://x:99999", "http://u:p@x")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
         (["chat"], 2, r"spl: Missing argument 'MODEL'\. See 'spl chat --help'\."),
         (["chatt", "a"], 2, r"spl: No such command 'chatt'\..*chat.*See 'spl --help'\."),
         (["chat", "m", "t", "--url", "ftp://x"], 2, r".*give a whole address.*\. See 'spl chat --help'\."),
+        *((["chat", "m", "t", "--url", url], 2, r".*give a whole address.*") for url in NO_ADDRESSES),
+        (["chat", "m", "\udcff", "--url", "http://127.0.0.1:9"], 2, r"spl: an argument is not text: .*no UTF-8"),
         (["thread", "records", "t", "--month", "2026-13"], 2, r".*not a month such as 2026-11\. See 'spl .*"),
         (["completion"], 2, r".*bash, zsh, fish\. See 'spl completion --help'\."),
         (["config", "check", str(MISSING)], 1, r"spl: plugin nothing: not installed, .*"),
@@ -116,6 +121,15 @@ def test_a_failure_is_one_line_on_standard_error(
     printed = capsys.readouterr()
     assert printed.out.strip() == ""
     assert re.fullmatch(line + "\n", printed.err), printed.err
+
+
+@pytest.mark.parametrize("key", ["sk-\udcff", "sk-é", "sk-a b", "sk-a\nb"])
+def test_a_key_that_is_none_is_told_and_not_sent(
+    key: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_plugins: None
+) -> None:
+    monkeypatch.setenv("SYNCROPEL_API_KEY", key)
+    assert root.run(["models", "--url", "http://127.0.0.1:9"]) == 3
+    assert capsys.readouterr().err == "spl: SYNCROPEL_API_KEY is no key: it has characters that none has\n"
 
 
 @pytest.mark.parametrize(
