@@ -13,7 +13,7 @@ from gateway_core.ports import UpstreamRequest, UpstreamResponse
 from gateway_core.testing.authority import Authority
 from gateway_core.upstream.httpx_upstream import HttpxUpstream
 
-SERVER = Path(__file__).parent / "data" / "http2_server.mjs"
+SERVER = Path(__file__).with_name("http2_server.mjs")
 PATIENCE = 20.0
 CANCEL = 8
 
