@@ -200,7 +200,7 @@ class Gateway:
         """Cuts the streams that are open, and waits until they are settled as they stand."""
         self.live.cut_all("gateway_shutdown")
         if not await self._settled_within(CUT_SECONDS):
-            log.error("%d calls did not end; the next start settles them", self._calls)
+            log.error("%d calls go on; what is not settled when this process ends, the next start settles", self._calls)
 
     async def _settled_within(self, seconds: float) -> bool:
         try:
