@@ -191,14 +191,14 @@ class Gateway:
             self._idle.set()
 
     async def drain(self) -> None:
-        """Waits for the calls under way; after the grace period the streams are cut, and settled as they stand."""
+        """Waits for the calls under way; after the grace period they are cut, and settled as they stand."""
         self.begin_drain()
         if not await self._settled_within(self.config.server.grace_seconds):
             await self.cut()
 
     async def cut(self) -> None:
-        """Cuts the streams that are open, and waits until they are settled as they stand."""
-        self.live.cut_all("gateway_shutdown")
+        """Cuts the calls under way, and waits until they are settled as they stand."""
+        self.pipeline.cut_all("gateway_shutdown")
         if not await self._settled_within(CUT_SECONDS):
             log.error("%d calls go on; what is not settled when this process ends, the next start settles", self._calls)
 

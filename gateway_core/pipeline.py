@@ -75,6 +75,8 @@ class Pipeline:
         self._idempotency = idempotency
         self._losses = losses
         self._clock = clock
+        #: Of the calls whose provider is asked for its first word.
+        self._asking: set[Interrupt] = set()
 
     async def serve(self, client: Client) -> None:
         """One call. Raises a GatewayError where it is refused or fails: the edge tells the client so, in the
@@ -90,11 +92,18 @@ class Pipeline:
         """The model that a call names and the terms it has there, or the refusal: for endpoints that only look."""
         return self._gates.allowed(call)
 
+    def cut_all(self, reason: StreamState) -> None:
+        """Cuts each call that waits for a provider, and each stream: they are settled as they stand."""
+        for interrupt in list(self._asking):
+            interrupt.cut(reason)
+        self._live.cut_all(reason)
+
     # ------------------------------------------------------------ ask a backend
 
     async def _ask(self, admitted: Admitted, interrupt: Interrupt, answer: Coroutine[None, None, T]) -> T | None:
         """What a backend answers. Where none does, the call is settled at 0; None: nobody waits for it any more."""
         began, asked = self._clock.monotonic(), interrupt.reason is None
+        self._asking.add(interrupt)
         try:
             with interrupt:
                 return await answer
@@ -110,6 +119,8 @@ class Pipeline:
         except BaseException:
             await self._fail(admitted, InternalError.code, "provider_error", Usage())
             raise
+        finally:
+            self._asking.discard(interrupt)
 
     def _unseen(self, admitted: Admitted, began: float, delivered: Usage = _NOTHING) -> Usage:
         """What a provider that was asked at `began`, and is cut off now, is taken to charge for."""

@@ -78,7 +78,7 @@ class Host(Protocol):
         """Refuses new calls, and waits for those under way for as long as they may take."""
 
     async def cut(self) -> None:
-        """Cuts what still streams, and waits until it is settled."""
+        """Cuts what is under way, and waits until it is settled."""
 
     async def start(self) -> None:
         """Opens the store and starts what runs beside the calls."""

@@ -3,10 +3,12 @@
 import json
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from gateway_core.testing.line import Line, events, line, text_of
 from gateway_core.testing.openai_fixture import UpstreamHandle
@@ -97,3 +99,32 @@ async def test_30_a_second_ctrl_c_does_not_wait(tmp_path: Path, openai_upstream:
         endless.join(PATIENCE)
         row = served.row(endless.request_id)
     assert (row["outcome"], row["stream_state"]) == ("cut", "gateway_shutdown")
+
+
+@pytest.mark.parametrize("key", [None, "one of mine"])
+async def test_30_a_call_whose_provider_does_not_answer_is_told_so(
+    tmp_path: Path, openai_upstream: UpstreamHandle, key: str | None
+) -> None:
+    """What waits for a first word is cut after the grace, too: with an answer, and settled."""
+    openai_upstream.script("endless", hang="before_head")
+    headers = {} if key is None else {"idempotency-key": key}
+    with (
+        line(tmp_path / "home", openai_upstream, more=MODELS, server="grace_seconds = 1") as served,
+        ThreadPoolExecutor() as pool,
+    ):
+        waiting = [
+            pool.submit(served.http.post, "/v1/chat/completions", json=served.body(model="endless"), headers=headers)
+            for _ in range(1 if key is None else 2)
+        ]
+        openai_upstream.wait_for(lambda log: bool(log))
+        served.gateway.process.send_signal(signal.SIGTERM)
+        answers = [each.result(PATIENCE) for each in waiting]
+        assert served.gateway.process.wait(PATIENCE) == 0
+        rows = served.rows()
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "internal_error")
+        assert int(answer.headers["retry-after"]) >= 1
+    assert [(row["outcome"], row["error_code"], row["charge"]) for row in rows.values()] == [
+        ("failed", "gateway_shutdown", 0)
+    ]
+    assert rows.popitem()[1]["loss"] > 0, "the provider may charge for what nobody got"
