@@ -1,7 +1,8 @@
 """Whatever is sent: never a 5xx, and every answer as the API's own document and as OpenAI's schema have it.
 
-Schemathesis makes the requests, valid ones and broken ones. SPL_TEST_SEED repeats a run; a failure names its seed. In CI it
-is always the same, as with all properties: what a new one finds there is no fault of the change that is tested.
+Schemathesis makes the requests, valid ones and broken ones. SPL_TEST_SEED repeats a run; a failure names its seed.
+In CI it is always the same, as with all properties: what a new one finds is no fault of the change that is tested
+there.
 """
 
 import json
