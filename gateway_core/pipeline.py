@@ -77,6 +77,8 @@ class Pipeline:
         self._clock = clock
         #: Of the calls whose provider is asked for its first word.
         self._asking: set[Interrupt] = set()
+        #: Why no provider is asked any more.
+        self._over: StreamState | None = None
 
     async def serve(self, client: Client) -> None:
         """One call. Raises a GatewayError where it is refused or fails: the edge tells the client so, in the
@@ -93,7 +95,9 @@ class Pipeline:
         return self._gates.allowed(call)
 
     def cut_all(self, reason: StreamState) -> None:
-        """Cuts each call that waits for a provider, and each stream: they are settled as they stand."""
+        """Cuts each call that waits for a provider, each stream, and each call that comes to ask one later: they are
+        settled as they stand."""
+        self._over = reason
         for interrupt in list(self._asking):
             interrupt.cut(reason)
         self._live.cut_all(reason)
@@ -102,6 +106,8 @@ class Pipeline:
 
     async def _ask(self, admitted: Admitted, interrupt: Interrupt, answer: Coroutine[None, None, T]) -> T | None:
         """What a backend answers. Where none does, the call is settled at 0; None: nobody waits for it any more."""
+        if self._over is not None:
+            interrupt.cut(self._over)
         began, asked = self._clock.monotonic(), interrupt.reason is None
         self._asking.add(interrupt)
         try:

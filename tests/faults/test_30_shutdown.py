@@ -2,10 +2,12 @@
 
 import json
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -128,3 +130,34 @@ async def test_30_a_call_whose_provider_does_not_answer_is_told_so(
         ("failed", "gateway_shutdown", 0)
     ]
     assert rows.popitem()[1]["loss"] > 0, "the provider may charge for what nobody got"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_30_a_call_that_is_whole_after_the_cut_asks_no_provider(
+    tmp_path: Path, openai_upstream: UpstreamHandle, stream: bool
+) -> None:
+    """Its body was still coming when the others were cut: it is told so at once, and nobody is paid for it."""
+    openai_upstream.script("endless", hang="before_head")
+    with (
+        line(tmp_path / "home", openai_upstream, more=MODELS, server="grace_seconds = 1") as served,
+        ThreadPoolExecutor() as pool,
+    ):
+        address = urlsplit(served.gateway.url)
+        body = json.dumps(served.body(model="endless", stream=stream)).encode()
+        with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as slow:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.gateway.key}\r\n"
+            slow.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body[:9])
+            waiting = pool.submit(served.http.post, "/v1/chat/completions", json=served.body(model="endless"))
+            openai_upstream.wait_for(lambda log: bool(log))
+            served.gateway.process.send_signal(signal.SIGTERM)
+            assert waiting.result(PATIENCE).status_code == 503, "it was cut"
+            slow.sendall(body[9:])
+            answer = slow.recv(65536)
+        assert served.gateway.process.wait(PATIENCE) == 0
+        rows = served.rows()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert len(openai_upstream.log()) == 1
+    assert sorted((row["error_code"], row["loss"] > 0) for row in rows.values()) == [
+        ("gateway_shutdown", False),
+        ("gateway_shutdown", True),
+    ]
