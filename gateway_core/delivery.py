@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from gateway_core.types import Batch, Checkpoint, Chunk, Hold, Route, Usage
 from gateway_core.wire.answer import EVENT_END, is_event
+from gateway_core.wire.untrusted import MOST_TOKENS
 
 CHARS_PER_TOKEN = 4
 """The estimate for a checkpoint, which keeps counts and no text."""
@@ -178,8 +179,11 @@ _WHOLE = (int, int, int, int, int, bool)
 
 
 def whole(usage: Usage) -> Usage:
-    """The same. Raises TypeError where a plugin counts in no whole numbers: no row takes these, nor gives them back."""
+    """The same. Raises TypeError or ValueError where a plugin counts in no whole numbers, or so many that nobody can
+    mean it: no row takes these, nor gives them back, and sums of them fit no total."""
     counts = usage.input, usage.output, usage.cached, usage.cache_write, usage.reasoning, usage.estimated
     if tuple(map(type, counts)) != _WHOLE:
         raise TypeError("tokens are counted in whole numbers")
+    if min(counts) < 0 or max(counts) > MOST_TOKENS:
+        raise ValueError("so many tokens cannot be meant")
     return usage

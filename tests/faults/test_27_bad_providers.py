@@ -44,6 +44,8 @@ WRONG = {
     "texts": {"texts": (42,), "usage": None},
     "words": {"usage": Usage(input="can" + "ary", output=2)},
     "halves": {"usage": Usage(input=2, output=1.5)},
+    "huge": {"usage": Usage(input=2, output=2**64)},
+    "below nothing": {"usage": Usage(input=2, output=-1)},
     "fields": {"usage_fields": {"prompt_tokens_details": object()}},
     "end": {},
     "start": {"choices": None, "created": object()},
@@ -107,7 +109,7 @@ def test_27_a_stream_that_it_breaks_in_the_middle_is_charged_for_what_was_delive
     assert "canary" not in log
 
 
-@pytest.mark.parametrize("wrong", ["texts", "words", "halves", "fields", "end"])
+@pytest.mark.parametrize("wrong", ["texts", "words", "halves", "huge", "below nothing", "fields", "end"])
 def test_27_a_stream_that_cannot_be_counted_is_settled_by_its_length(served: Line, wrong: str) -> None:
     answer = stream(served, wrong)
     assert answer.text.endswith("data: [DONE]\n\n")

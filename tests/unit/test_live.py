@@ -124,7 +124,9 @@ async def test_only_what_has_moved_is_written_again() -> None:
     assert pulse.ledger.written[1:] == [["req_1"], ["req_2"]]
 
 
-@pytest.mark.parametrize("wrong_usage", [None, Usage(3, cast("int", 1.5)), Usage(cast("int", "3"), 1)])
+@pytest.mark.parametrize(
+    "wrong_usage", [None, Usage(3, cast("int", 1.5)), Usage(cast("int", "3"), 1), Usage(3, 2**64), Usage(-1, 2)]
+)
 async def test_a_stream_that_cannot_be_counted_is_cut_and_costs_no_other_its_checkpoint(
     wrong_usage: Usage | None,
 ) -> None:
