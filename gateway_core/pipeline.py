@@ -209,17 +209,20 @@ class Pipeline:
         call, request = admitted.call, admitted.call.request
         asked = self._attempts.stream(call.id, request, admitted.routes, admitted.output_limit, task)
         route, started = await asked
+        first = started[0][0] if started[0] else None
         try:
             await opened
-        except StoreError as error:
-            raise not_written() from error
-        first = started[0][0] if started[0] else None
-        encoder = ChunkEncoder(
-            id=answer_id(first.id if first else None, call.id),
-            model=request.model,
-            created=(first.created if first else None) or call.started_at // 1000,
-            include_usage=request.include_usage,
-        )
+            encoder = ChunkEncoder(
+                id=answer_id(first.id if first else None, call.id),
+                model=request.model,
+                created=(first.created if first else None) or call.started_at // 1000,
+                include_usage=request.include_usage,
+            )
+        except BaseException as error:
+            await started[1].aclose()  # nobody else knows of it: its connection's place would stay taken for good
+            if isinstance(error, StoreError):
+                raise not_written() from error
+            raise
         return route, started, encoder
 
     async def _deliver(self, stream: LiveStream, first: Batch, rest: Chunks, encoder: ChunkEncoder) -> StreamState:

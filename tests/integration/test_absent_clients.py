@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import pytest
 from starlette.types import Message
 
 from gateway_core import config_file
+from gateway_core.errors import StoreError
 from gateway_core.gateway import Gateway
 from gateway_core.home import Home
 from gateway_core.testing.line import HELLO, Line, line
 from gateway_core.testing.openai_fixture import UpstreamHandle
 from gateway_core.testing.server import PATIENCE
+from gateway_core.types import Hold
 
 PLENTY = 200_000
 """Words of a stream that no buffer between provider and client takes: 50 MB."""
@@ -148,15 +150,26 @@ async def vanish(gateway: Gateway, key: str) -> None:
         return asyncio.ensure_future(slowly(settle(*arguments)))
 
     ledger.settle = settled_late  # type: ignore[method-assign, assignment]  # this one ledger's, for this one call
+
+    async def gone() -> None:
+        await going.wait()
+        asyncio.get_running_loop().call_later(0, noticed.set)
+
+    sent = await left(gateway, key, gone())
+    ledger.settle = settle  # type: ignore[method-assign]  # as it was
+    assert sent == []
+
+
+async def left(gateway: Gateway, key: str, gone: Coroutine[Any, Any, None], **fields: Any) -> list[Message]:
+    """What a client was sent of its call that left once `gone` was over."""
     sent: list[Message] = []
-    body = json.dumps({"model": "demo", "messages": HELLO}).encode()
+    body = json.dumps({"model": "demo", "messages": HELLO, **fields}).encode()
     came = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive() -> Message:
         for message in came:
             return message
-        await going.wait()
-        asyncio.get_running_loop().call_later(0, noticed.set)
+        await gone
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
@@ -172,5 +185,74 @@ async def vanish(gateway: Gateway, key: str) -> None:
         "root_path": "",
     }
     await gateway.app(scope, receive, send)
-    ledger.settle = settle  # type: ignore[method-assign]  # as it was
-    assert sent == []
+    return sent
+
+
+# ---------------------------------------------------------------- gone between a stream's first event and its open row
+
+ONE_CONNECTION = """
+[upstream]
+max_connections = 1
+connect_timeout = 1
+[providers.strict]
+plugin = "provider-openai"
+base_url = "{base_url}"
+api_key = "file:{key}"
+[models.demo]
+routes = [{{ provider = "strict", model = "priced" }}]
+price = "free"
+"""
+
+
+class Row(asyncio.Future[None]):
+    """An open row of which it is told when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = asyncio.Event()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        self.awaited.set()
+        return super().__await__()
+
+
+@pytest.mark.parametrize("why", ["its client leaves", "it cannot be written"])
+async def test_a_stream_that_ends_before_its_row_is_on_disk_lets_its_provider_go(
+    tmp_path: Path, openai_upstream: UpstreamHandle, why: str
+) -> None:
+    """Its first event is there already: what would read the rest is closed, or its connection stays taken for good."""
+    openai_upstream.script("priced", words=1000, gap_ms=10)
+    home = Home(tmp_path / "home")
+    home.ensure()
+    file = tmp_path / "one.toml"
+    secret = tmp_path / "key"
+    secret.write_text(openai_upstream.key)
+    secret.chmod(0o600)
+    file.write_text(ONE_CONNECTION.format(base_url=openai_upstream.base_url, key=secret))
+    gateway = Gateway.assemble(config_file.load(file, home), home)
+    await gateway.start()
+    transport = httpx2.ASGITransport(gateway.app)
+    operator = {"Authorization": f"Bearer {home.operator_key_path.read_text().strip()}"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=operator) as http:
+        key = (await http.post("/v1/keys", json={"name": "leaves", "account": "local"})).json()["secret"]
+        row, ledger = Row(), gateway.services.store.ledger
+        opens = ledger.open
+
+        def opened(hold: Hold) -> "asyncio.Future[None]":
+            opens(hold)
+            return row
+
+        async def gone() -> None:
+            await row.awaited.wait()
+            if why == "it cannot be written":
+                row.set_exception(StoreError("the disk is full"))
+                await asyncio.Event().wait()
+
+        ledger.open = opened  # type: ignore[method-assign]  # this one ledger's, for this one call
+        await left(gateway, key, gone(), stream=True)
+        ledger.open = opens  # type: ignore[method-assign]  # as it was
+        openai_upstream.reset()
+        body = {"model": "demo", "messages": HELLO}
+        answer = await http.post("/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 200, answer.text
+    await gateway.stop()
