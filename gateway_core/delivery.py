@@ -175,15 +175,16 @@ class Delivery:
         return Checkpoint(call, provider, model, read, written, cached, cache_write, reasoning, estimated, ttft_ms)
 
 
-_WHOLE = (int, int, int, int, int, bool)
-
-
 def whole(usage: Usage) -> Usage:
     """The same. Raises TypeError or ValueError where a plugin counts in no whole numbers, or so many that nobody can
     mean it: no row takes these, nor gives them back, and sums of them fit no total."""
-    counts = usage.input, usage.output, usage.cached, usage.cache_write, usage.reasoning, usage.estimated
-    if tuple(map(type, counts)) != _WHOLE:
+    read, written, reasoning = usage.input, usage.output, usage.reasoning
+    cached, stored, most = usage.cached, usage.cache_write, MOST_TOKENS
+    ours = type(read) is type(written) is type(reasoning) is type(cached) is type(stored) is int
+    if not ours or type(usage.estimated) is not bool:
         raise TypeError("tokens are counted in whole numbers")
-    if min(counts) < 0 or max(counts) > MOST_TOKENS:
+    if not (
+        0 <= read <= most and 0 <= written <= most and 0 <= reasoning <= most and 0 <= cached <= most >= stored >= 0
+    ):
         raise ValueError("so many tokens cannot be meant")
     return usage

@@ -156,7 +156,7 @@ class Pipeline:
             return
         route, completion = answered
         try:
-            usage = completion.usage or await self._counter.of_answer(request, admitted.facts, completion.texts)
+            usage = whole(completion.usage or await self._counter.of_answer(request, admitted.facts, completion.texts))
             settlement = self._settler.draw_up(admitted.hold, End(usage, usage, "ok", route))
             body = encode_completion(
                 completion,

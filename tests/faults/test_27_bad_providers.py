@@ -21,11 +21,11 @@ vocabulary._PUBLISHED["o200k_base"] = ("0" * 64, "")
 
 class Broken(DemoProvider):
     async def complete(self, request, route, output_limit):
-        halves = request.body["messages"][0]["content"] == "halves"
-        if request.choices == 1 and not halves:
+        wrong = WRONG.get(request.body["messages"][0]["content"])
+        if request.choices == 1 and wrong is None:
             raise KeyError("can" + "ary")
         answer = await super().complete(request, route, output_limit)
-        return msgspec.structs.replace(answer, usage=WRONG["halves"]["usage"] if halves else None, texts=(42,))
+        return msgspec.structs.replace(answer, usage=None if wrong is None else wrong.get("usage"), texts=(42,))
 
     async def stream(self, request, route, output_limit):
         chunks = await super().stream(request, route, output_limit)
@@ -45,6 +45,8 @@ WRONG = {
     "words": {"usage": Usage(input="can" + "ary", output=2)},
     "halves": {"usage": Usage(input=2, output=1.5)},
     "huge": {"usage": Usage(input=2, output=2**64)},
+    "most of a row": {"usage": Usage(input=2**62, output=2)},
+    "meant": {"usage": Usage(input=2, output=2)},
     "below nothing": {"usage": Usage(input=2, output=-1)},
     "fields": {"usage_fields": {"prompt_tokens_details": object()}},
     "end": {},
@@ -109,7 +111,9 @@ def test_27_a_stream_that_it_breaks_in_the_middle_is_charged_for_what_was_delive
     assert "canary" not in log
 
 
-@pytest.mark.parametrize("wrong", ["texts", "words", "halves", "huge", "below nothing", "fields", "end"])
+@pytest.mark.parametrize(
+    "wrong", ["texts", "words", "halves", "huge", "most of a row", "below nothing", "fields", "end"]
+)
 def test_27_a_stream_that_cannot_be_counted_is_settled_by_its_length(served: Line, wrong: str) -> None:
     answer = stream(served, wrong)
     assert answer.text.endswith("data: [DONE]\n\n")
@@ -130,13 +134,16 @@ def test_27_a_stream_that_cannot_be_counted_is_settled_by_its_length(served: Lin
     assert "canary" not in log
 
 
-def test_27_a_count_that_no_row_takes_is_charged_nothing_and_keeps_nobody_waiting(served: Line) -> None:
-    messages = [{"role": "user", "content": "halves"}]
+@pytest.mark.parametrize("wrong", ["halves", "huge", "most of a row"])
+def test_27_a_count_that_no_row_takes_is_charged_nothing_and_keeps_nobody_waiting(served: Line, wrong: str) -> None:
+    messages = [{"role": "user", "content": wrong}]
     for answer in [served.call(model="broken", messages=messages) for _ in range(2)]:
         assert answer.status_code == 503
         row = served.row(answer.headers["x-request-id"])
         assert (row["outcome"], row["charge"], row["output"]) == ("failed", 0, 0)
     assert served.call(model="broken", n=2).status_code == 503  # its own fault still
+    meant = served.call(model="broken", messages=[{"role": "user", "content": "meant"}])
+    assert (meant.status_code, served.row(meant.headers["x-request-id"])["output"]) == (200, 2)
     assert served.ready()
     assert served.reconciles()
 

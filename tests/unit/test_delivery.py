@@ -1,11 +1,13 @@
 """What counts as delivered: text that left the process on an open connection."""
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.json import encode
 
-from gateway_core.delivery import Delivery, Taken
+from gateway_core.delivery import Delivery, Taken, whole
 from gateway_core.types import Chunk, Run, Shape, Usage, events_of
 from gateway_core.wire.answer import ChunkEncoder
 
@@ -83,3 +85,12 @@ def test_what_the_kernel_never_took_was_not_delivered(
     delivery.forget_unsent(None if sent is None else Taken(min(sent, len(stream))))
     accepted = max(accepted, min(sent or 0, len(stream)))
     assert delivery.texts == [text for end, texts in ends if end <= accepted for text in texts]
+
+
+@pytest.mark.parametrize("field", Usage.__struct_fields__)
+def test_counts_that_cannot_be_meant_are_none(field: str) -> None:
+    most = Usage(10**9, 10**9, 10**9, 10**9, 10**9, estimated=True)
+    assert whole(most) is most
+    for wrong in (1.5, "3", None, -1, 10**9 + 1, 2**64, *(() if field == "estimated" else (True,))):
+        with pytest.raises((TypeError, ValueError)):
+            whole(msgspec.structs.replace(most, **{field: wrong}))
