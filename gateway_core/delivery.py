@@ -183,8 +183,7 @@ def whole(usage: Usage) -> Usage:
     ours = type(read) is type(written) is type(reasoning) is type(cached) is type(stored) is int
     if not ours or type(usage.estimated) is not bool:
         raise TypeError("tokens are counted in whole numbers")
-    if not (
-        0 <= read <= most and 0 <= written <= most and 0 <= reasoning <= most and 0 <= cached <= most >= stored >= 0
-    ):
+    meant = 0 <= read <= most and 0 <= written <= most and 0 <= reasoning <= most
+    if not (meant and 0 <= cached <= most and 0 <= stored <= most):
         raise ValueError("so many tokens cannot be meant")
     return usage

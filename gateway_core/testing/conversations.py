@@ -235,3 +235,15 @@ def calls_of(body: Mapping[str, Any]) -> list[tuple[str, str]]:
         for message in body["messages"]
         for call in message.get("tool_calls") or ()
     ]
+
+
+def jumbled() -> st.SearchStrategy[Body]:
+    """Requests with texts, calls of a tool and their results in any order: many of them are none that an API takes."""
+    function = {"name": "f", "arguments": ""}
+    call = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+    result = {"role": "tool", "tool_call_id": "c", "content": "sunny"}
+    texts = [
+        {"role": role, "content": text} for role in ("user", "assistant", "system") for text in ("", " ", "a", "b ")
+    ]
+    messages = st.lists(st.sampled_from([call, result, *texts]), min_size=1, max_size=6)
+    return messages.map(lambda chosen: {"model": "m", "messages": chosen})

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from gateway_core import config_file
 from gateway_core.clients import Client
 from gateway_core.config import ServerConfig
 from gateway_core.edge.app import App
@@ -24,8 +21,6 @@ from gateway_core.edge.errors import Headers
 from gateway_core.edge.known_head import known_head
 from gateway_core.edge.protocol import LESSONS, GuardedProtocol
 from gateway_core.errors import InvalidBearer, InvalidRequest
-from gateway_core.gateway import Gateway
-from gateway_core.home import Home
 from gateway_core.ids import RequestIds
 from gateway_core.money import Units
 
@@ -105,15 +100,6 @@ class Counting(GuardedProtocol):
     def _parse(self, data: bytes) -> None:
         self.parsed += 1
         super()._parse(data)
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    home = Home(Path(tmp_path_factory.mktemp("home")))
-    gateway = Gateway.assemble(config_file.load(None, home), home)
-    assert isinstance(gateway.app, App)
-    yield gateway.app
-    gateway.tokens.close()
 
 
 def connect(app: App, *, known: bool = True) -> tuple[Counting, Wire, Echo]:

@@ -2,21 +2,16 @@
 
 import asyncio
 import math
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway_core import config_file
 from gateway_core.clients import Client
 from gateway_core.config import ServerConfig
 from gateway_core.edge.app import App
 from gateway_core.edge.protocol import GuardedProtocol
-from gateway_core.gateway import Gateway
-from gateway_core.home import Home
 from gateway_core.ids import RequestIds
 from gateway_core.money import Units
 
@@ -97,15 +92,6 @@ class Made:
         task: Any = self.connection.cycle.task  # type: ignore[union-attr]  # a call is under way
         self.line.ended.put_nowait(None)
         await task
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    home = Home(Path(tmp_path_factory.mktemp("home")))
-    gateway = Gateway.assemble(config_file.load(None, home), home)
-    assert isinstance(gateway.app, App)
-    yield gateway.app
-    gateway.tokens.close()
 
 
 @pytest.fixture

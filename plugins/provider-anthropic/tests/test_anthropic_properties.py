@@ -18,7 +18,7 @@ from spl_provider_anthropic.usage import Counts, Report
 from gateway_core.errors import InvalidRequest
 from gateway_core.testing.anthropic_rules import check, signature_of
 from gateway_core.testing.anthropic_script import AnthropicScript, events_of
-from gateway_core.testing.conversations import bodies, calls_of, media_of, texts_of
+from gateway_core.testing.conversations import bodies, calls_of, jumbled, media_of, texts_of
 from gateway_core.types import Chunk
 from gateway_core.wire.chat import decode_request
 from gateway_core.wire.sse import SSEDecoder
@@ -96,15 +96,6 @@ def test_any_conversation_becomes_a_request_that_is_taken_whole(body: dict[str, 
     assert len(results) == sum(message["role"] == "tool" for message in body["messages"])
 
 
-CALL = {
-    "role": "assistant",
-    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}],
-}
-RESULT = {"role": "tool", "tool_call_id": "c", "content": "sunny"}
-PLAIN = [{"role": role, "content": text} for role in ("user", "assistant", "system") for text in ("", " ", "a", "b ")]
-ANY_ORDER = st.lists(st.sampled_from([CALL, RESULT, *PLAIN]), min_size=1, max_size=6)
-
-
 def outcome(body: Mapping[str, Any], model: str) -> Any:
     try:
         return converted(body, model)
@@ -113,7 +104,7 @@ def outcome(body: Mapping[str, Any], model: str) -> Any:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(bodies() | ANY_ORDER.map(lambda messages: {"model": "m", "messages": messages}), st.sampled_from(MODELS))
+@given(bodies() | jumbled(), st.sampled_from(MODELS))
 def test_a_message_of_text_alone_is_what_it_is_with_a_name_beside_it(body: dict[str, Any], model: str) -> None:
     named = [{**message, "name": "n"} for message in body["messages"]]
     assert outcome({**body, "messages": named}, model) == outcome(body, model)

@@ -20,7 +20,7 @@ from spl_provider_gemini.stream import StreamDecoder
 
 from gateway_core.errors import InvalidRequest, ProviderFault
 from gateway_core.ports import MediaFile
-from gateway_core.testing.conversations import bodies, calls_of, media_of, texts_of
+from gateway_core.testing.conversations import bodies, calls_of, jumbled, media_of, texts_of
 from gateway_core.testing.gemini_rules import check
 from gateway_core.testing.gemini_script import GeminiScript, encoded, stream_of
 from gateway_core.types import ChatRequest
@@ -60,15 +60,6 @@ def test_M3_T6_any_conversation_is_one_that_the_api_takes(body: Body, model: str
     converted(body, model)
 
 
-CALL = {
-    "role": "assistant",
-    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}],
-}
-RESULT = {"role": "tool", "tool_call_id": "c", "content": "sunny"}
-PLAIN = [{"role": role, "content": text} for role in ("user", "assistant", "system") for text in ("", " ", "a", "b ")]
-ANY_ORDER = st.lists(st.sampled_from([CALL, RESULT, *PLAIN]), min_size=1, max_size=6)
-
-
 def outcome(body: Body, model: str) -> Any:
     try:
         return converted(body, model)[1]
@@ -77,7 +68,7 @@ def outcome(body: Body, model: str) -> Any:
 
 
 @settings(max_examples=150, deadline=None)
-@given(bodies() | ANY_ORDER.map(lambda messages: {"model": "m", "messages": messages}), st.sampled_from(MODELS))
+@given(bodies() | jumbled(), st.sampled_from(MODELS))
 def test_a_message_of_text_alone_is_what_it_is_with_a_name_beside_it(body: Body, model: str) -> None:
     named = [{**message, "name": "n"} for message in body["messages"]]
     assert outcome({**body, "messages": named}, model) == outcome(body, model)
